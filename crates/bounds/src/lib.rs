@@ -1,0 +1,1 @@
+//! Risk and code length in, certified generalisation bound out.

@@ -1,0 +1,1 @@
+//! Codebooks and entropy coding of a coefficient vector.

@@ -1,0 +1,1 @@
+//! Linear operators from a small subspace to the parameters of a network.
