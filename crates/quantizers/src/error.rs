@@ -1,0 +1,118 @@
+//! Every way a codebook cannot be made or a payload cannot be read, one variant each.
+
+use thiserror::Error;
+
+/// Why values could not be quantised or a codebook does not stand.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CodebookError {
+    /// There is nothing to quantise.
+    #[error("no values to quantise, expected at least one")]
+    NoValues,
+    /// More values than one payload may hold.
+    #[error("{len} values to quantise, expected at most {max}")]
+    TooManyValues {
+        /// How many were given.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("value {index} is {value}, expected a finite number")]
+    ValueNotFinite {
+        /// Its place in the vector.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// No centroids, or more than a symbol of one byte below 255 can name.
+    #[error("codebook of {levels} levels, expected 1 to 255")]
+    LevelCount {
+        /// How many were given.
+        levels: usize,
+    },
+    /// A centroid is NaN, infinite, or outside the range of fp16 (±65,504).
+    #[error("centroid {index} is {value}, expected a finite fp16 number")]
+    CentroidNotFinite {
+        /// Its place in the codebook.
+        index: usize,
+        /// The value before the cast.
+        value: f64,
+    },
+    /// The centroids of a stored codebook are not in strictly increasing order.
+    #[error("centroid {index} is not above the one before it, expected strictly increasing order")]
+    CentroidsNotIncreasing {
+        /// The first centroid out of order.
+        index: usize,
+    },
+    /// The multiplier of an entropy-constrained codebook is negative or not finite.
+    #[error("lambda is {lambda}, expected a finite number of at least 0")]
+    Lambda {
+        /// The value.
+        lambda: f64,
+    },
+    /// A symbol names no centroid.
+    #[error("symbol {index} is {symbol}, expected less than the {levels} levels")]
+    SymbolOutOfRange {
+        /// Its place in the vector.
+        index: usize,
+        /// The symbol.
+        symbol: u8,
+        /// The levels of the codebook.
+        levels: usize,
+    },
+}
+
+/// Why bytes are not a coded vector.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes end inside the code.
+    #[error("payload ends after {bits} bits, expected more")]
+    Truncated {
+        /// Bits there are.
+        bits: usize,
+    },
+    /// The dimension exceeds what the caller or the format allows.
+    #[error("dimension is at least {dimension}, expected at most {max}")]
+    DimensionAboveLimit {
+        /// The stored dimension, or the least it can be where its code was not read to the end.
+        dimension: u64,
+        /// The limit.
+        max: u32,
+    },
+    /// More levels than the format allows.
+    #[error("codebook of at least {levels} levels, expected 1 to 255")]
+    LevelCount {
+        /// The stored number, or the least it can be where its code was not read to the end.
+        levels: u64,
+    },
+    /// The codebook does not stand.
+    #[error("stored codebook is invalid")]
+    Codebook(#[from] CodebookError),
+    /// The table of counts holds more symbols than the vector.
+    #[error("counts up to level {level} sum to {sum}, expected at most the dimension {dimension}")]
+    CountsExceedDimension {
+        /// The level whose count is too large.
+        level: usize,
+        /// The sum up to there.
+        sum: u64,
+        /// The dimension.
+        dimension: u32,
+    },
+    /// The bits lie outside every codeword.
+    #[error("symbol {index} of a stream has no codeword")]
+    NoCodeword {
+        /// The symbol that could not be read.
+        index: usize,
+    },
+    /// The bits decode, but the encoder would have written others.
+    #[error("payload is not in canonical form")]
+    NotCanonical,
+    /// Bytes follow the code.
+    #[error("{bytes} bytes follow the code, expected none")]
+    TrailingBytes {
+        /// How many.
+        bytes: usize,
+    },
+}
