@@ -1,0 +1,302 @@
+//! The inner loops: sums in an order that no vector width and no number of threads can change.
+//!
+//! # Definition
+//! - [`matmul`]: $c_{ij} = \sum_k a_{ik} b_{kj}$ is summed over $k = 0, 1, \dots$ from zero.
+//! - [`dot`], [`dot_signs`]: an inner product runs in 64 partial sums, lane $l$ taking the terms $l, l + 64, \dots$ in
+//!   order; the lanes are folded in halves, $s_l \leftarrow s_l + s_{l + h}$ for $h = 32, 16, \dots, 1$.
+//!
+//! Products are rounded before they are added: Rust never contracts the two to a fused operation, nor
+//! reorders a sum. The compiler may therefore vectorise across outputs and lanes only, and each
+//! instruction set that [`multiversion`] chooses from gives the same bits.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+/// Height and width of the block of outputs held in registers.
+const TILE: (usize, usize) = (4, 16);
+/// Rows of one task.
+const TASK_ROWS: usize = 6 * TILE.0;
+/// Partial sums of an inner product.
+const LANES: usize = 64;
+
+/// A matrix `[rows, columns]`, row-major, or the transpose of one.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    transposed: bool,
+}
+
+impl<'a> View<'a> {
+    /// `data` is `[rows, columns]`, row-major.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(data.len(), rows * columns, "a {rows} x {columns} matrix");
+        Self { data, rows, columns, transposed: false }
+    }
+
+    /// Rows and columns.
+    pub(crate) fn dims(self) -> (usize, usize) {
+        (self.rows, self.columns)
+    }
+
+    /// The transpose.
+    pub(crate) fn t(self) -> Self {
+        Self { rows: self.columns, columns: self.rows, transposed: !self.transposed, ..self }
+    }
+
+    /// Rows `first..first + N`, column by column, with zeros below the last row.
+    fn pack<const N: usize>(self, first: usize, strip: &mut [[f32; N]]) {
+        let height = N.min(self.rows - first);
+        if self.transposed {
+            for (packed, column) in strip.iter_mut().zip(self.data.chunks_exact(self.rows)) {
+                packed[..height].copy_from_slice(&column[first..first + height]);
+            }
+        } else {
+            let rows = self.data.chunks_exact(self.columns).skip(first).take(height);
+            for (lane, row) in rows.enumerate() {
+                for (packed, &value) in strip.iter_mut().zip(row) {
+                    packed[lane] = value;
+                }
+            }
+        }
+    }
+}
+
+/// `out = a b`, row-major `[a.rows, b.columns]`.
+pub(crate) fn matmul(a: View<'_>, b: View<'_>, out: &mut [f32]) {
+    const HEIGHT: usize = TILE.0;
+    const WIDTH: usize = TILE.1;
+    let (depth, columns) = (a.columns, b.columns);
+    assert_eq!(depth, b.rows, "inner dimensions");
+    assert_eq!(out.len(), a.rows * columns, "a {} x {columns} product", a.rows);
+
+    let mut panels = vec![[0.0; WIDTH]; columns.div_ceil(WIDTH) * depth];
+    panels.par_chunks_mut(depth).enumerate().for_each(|(i, panel)| b.t().pack(i * WIDTH, panel));
+
+    out.par_chunks_mut(TASK_ROWS * columns).enumerate().for_each(|(task, out)| {
+        let strips = out.len().div_ceil(HEIGHT * columns);
+        let mut packed = vec![[0.0; HEIGHT]; strips * depth];
+        for (i, strip) in packed.chunks_exact_mut(depth).enumerate() {
+            a.pack(task * TASK_ROWS + i * HEIGHT, strip);
+        }
+        for (panel, first) in panels.chunks_exact(depth).zip((0..columns).step_by(WIDTH)) {
+            let width = WIDTH.min(columns - first);
+            for (strip, out) in packed.chunks_exact(depth).zip(out.chunks_mut(HEIGHT * columns)) {
+                let mut sums = [[0.0; WIDTH]; HEIGHT];
+                tile(strip, panel, &mut sums);
+                for (row, sums) in out.chunks_exact_mut(columns).zip(&sums) {
+                    row[first..first + width].copy_from_slice(&sums[..width]);
+                }
+            }
+        }
+    });
+}
+
+#[multiversion(targets = "simd")]
+fn tile(a: &[[f32; TILE.0]], b: &[[f32; TILE.1]], out: &mut [[f32; TILE.1]; TILE.0]) {
+    let mut sums = [[0.0; TILE.1]; TILE.0];
+    for (a, b) in a.iter().zip(b) {
+        // Columns outside: the order in which LLVM finds the vectors.
+        for (j, &b) in b.iter().enumerate() {
+            for (sums, &a) in sums.iter_mut().zip(a) {
+                sums[j] += a * b;
+            }
+        }
+    }
+    *out = sums;
+}
+
+/// `a . b`.
+#[multiversion(targets = "simd")]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += a * b;
+    }
+    fold(lanes)
+}
+
+/// `out += scale x`.
+#[multiversion(targets = "simd")]
+pub(crate) fn axpy(scale: f32, x: &[f32], out: &mut [f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += scale * x;
+    }
+}
+
+/// `s . x`, where $s_j$ is minus one if bit $j \bmod 64$ of word $\lfloor j / 64 \rfloor$ is set.
+#[multiversion(targets = "simd")]
+pub(crate) fn dot_signs(signs: &[u64], x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for (&word, x) in signs.iter().zip(blocks) {
+        let flips = flips(word);
+        for ((lane, x), flip) in lanes.iter_mut().zip(x).zip(flips) {
+            *lane += f32::from_bits(x.to_bits() ^ flip);
+        }
+    }
+    let flips = flips(signs.last().copied().unwrap_or(0));
+    for ((lane, x), flip) in lanes.iter_mut().zip(rest).zip(flips) {
+        *lane += f32::from_bits(x.to_bits() ^ flip);
+    }
+    fold(lanes)
+}
+
+/// `out += scale s`, with the signs of [`dot_signs`].
+#[multiversion(targets = "simd")]
+pub(crate) fn axpy_signs(scale: f32, signs: &[u64], out: &mut [f32]) {
+    for (&word, out) in signs.iter().zip(out.chunks_mut(LANES)) {
+        for (out, flip) in out.iter_mut().zip(flips(word)) {
+            *out += f32::from_bits(scale.to_bits() ^ flip);
+        }
+    }
+}
+
+/// `x[j] = -x[j]` where bit `first + j` of the words is set.
+pub(crate) fn flip_signs(signs: &[u64], first: usize, x: &mut [f32]) {
+    for (x, bit) in x.iter_mut().zip(first..) {
+        *x = f32::from_bits(x.to_bits() ^ ((signs[bit / 64] >> (bit % 64)) as u32) << 31);
+    }
+}
+
+/// The Walsh-Hadamard transform without normalisation, in place; the length is a power of two.
+///
+/// Butterflies $(x_i, x_{i+h}) \leftarrow (x_i + x_{i+h}, x_i - x_{i+h})$ for $h = 1, 2, 4, \dots$
+#[multiversion(targets = "simd")]
+pub(crate) fn hadamard(x: &mut [f32]) {
+    const FIRST: usize = 16;
+    let (blocks, rest) = x.as_chunks_mut::<FIRST>();
+    for block in blocks {
+        butterflies(block, 1);
+        butterflies(block, 2);
+        butterflies(block, 4);
+        butterflies(block, 8);
+    }
+    let mut half = if rest.is_empty() { FIRST } else { 1 };
+    while half < x.len() {
+        butterflies(x, half);
+        half *= 2;
+    }
+}
+
+#[inline(always)]
+fn butterflies(x: &mut [f32], half: usize) {
+    for pair in x.chunks_exact_mut(2 * half) {
+        let (left, right) = pair.split_at_mut(half);
+        for (left, right) in left.iter_mut().zip(right) {
+            (*left, *right) = (*left + *right, *left - *right);
+        }
+    }
+}
+
+/// The sign bit of lane `l` is bit `l` of the word.
+#[inline(always)]
+fn flips(word: u64) -> [u32; LANES] {
+    let halves = [word as u32, (word >> 32) as u32];
+    std::array::from_fn(|lane| halves[lane / 32] >> (lane % 32) << 31)
+}
+
+fn fold(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low += *high;
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use counter_rng::Key;
+
+    use super::*;
+
+    fn normals(purpose: &str, len: usize) -> Vec<f32> {
+        let mut out = vec![0.0; len];
+        Key::from_seed(1).derive(purpose).fill_normal(0, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_dispatched_product_has_the_bits_of_three_plain_loops() {
+        for (m, k, n) in [(1, 1, 1), (3, 2, 5), (8, 7, 16), (25, 33, 17), (49, 64, 31)] {
+            let (a, b) = (normals("a", m * k), normals("b", k * n));
+            let mut plain = vec![0.0; m * n];
+            for i in 0..m {
+                for j in 0..n {
+                    for p in 0..k {
+                        plain[i * n + j] += a[i * k + p] * b[p * n + j];
+                    }
+                }
+            }
+            let transpose = |x: &[f32], rows: usize, columns: usize| -> Vec<f32> {
+                (0..rows * columns).map(|i| x[i % rows * columns + i / rows]).collect()
+            };
+            let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
+            for a in [View::new(&a, m, k), View::new(&at, k, m).t()] {
+                for b in [View::new(&b, k, n), View::new(&bt, n, k).t()] {
+                    let mut fast = vec![f32::NAN; m * n];
+                    matmul(a, b, &mut fast);
+                    assert_eq!(fast, plain, "{m} x {k} x {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn inner_products_have_the_bits_of_the_stated_order() {
+        for len in [0, 1, 63, 64, 65, 200, 1_000] {
+            let (a, b) = (normals("a", len), normals("b", len));
+            let words: Vec<u64> = Key::from_seed(2).words(0).take(len.div_ceil(64)).collect();
+            let sign = |j: usize| if words[j / 64] >> (j % 64) & 1 == 1 { -1.0 } else { 1.0 };
+            let (mut plain, mut signed) = ([0.0_f32; 64], [0.0_f32; 64]);
+            for j in 0..len {
+                plain[j % 64] += a[j] * b[j];
+                signed[j % 64] += a[j] * sign(j);
+            }
+            for half in [32, 16, 8, 4, 2, 1] {
+                for l in 0..half {
+                    plain[l] += plain[l + half];
+                    signed[l] += signed[l + half];
+                }
+            }
+            assert_eq!(dot(&a, &b).to_bits(), plain[0].to_bits(), "{len}");
+            assert_eq!(dot_signs(&words, &a).to_bits(), signed[0].to_bits(), "{len}");
+
+            let (mut out, mut out_signs, mut flipped) = (b.clone(), b.clone(), a.clone());
+            axpy(0.3, &a, &mut out);
+            axpy_signs(0.3, &words, &mut out_signs);
+            flip_signs(&words, 0, &mut flipped);
+            for j in 0..len {
+                assert_eq!(out[j].to_bits(), (b[j] + 0.3 * a[j]).to_bits());
+                assert_eq!(out_signs[j].to_bits(), (b[j] + 0.3 * sign(j)).to_bits());
+                assert_eq!(flipped[j].to_bits(), (a[j] * sign(j)).to_bits());
+            }
+        }
+    }
+
+    /// Entry (i, j) of the matrix is minus one to the number of ones that i and j share.
+    #[test]
+    fn the_walsh_hadamard_transform_by_its_matrix() {
+        for len in [1, 2, 8, 16, 64] {
+            let x: Vec<f32> = (0..len).map(|i| (i * i % 17) as f32).collect();
+            let mut fast = x.clone();
+            hadamard(&mut fast);
+            for (i, fast) in fast.into_iter().enumerate() {
+                let sign = |j: usize| if (i & j).count_ones() % 2 == 1 { -1.0 } else { 1.0 };
+                let slow: f32 = x.iter().enumerate().map(|(j, x)| sign(j) * x).sum();
+                assert_eq!(fast, slow, "{i} of {len}"); // small integers are exact
+            }
+        }
+    }
+}
