@@ -236,7 +236,7 @@ fn requests_that_make_no_sense_are_refused() {
         assert_eq!(error(0), Some(ProjectorError::NoDimension), "{}", method.name());
         let above = ProjectorError::AboveAmbient { intrinsic: 65, ambient: 64 };
         assert_eq!(error(65), Some(above), "{}", method.name());
-        assert_eq!(error(usize::MAX).is_some(), true, "{}", method.name());
+        assert!(error(usize::MAX).is_some(), "{}", method.name());
     }
     let above = ProjectorError::AboveSelection { intrinsic: 53, selected: 52 };
     assert_eq!(build(&named("film"), 64, 53, 0).err(), Some(above));

@@ -13,7 +13,7 @@ use counter_rng::Key;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::kernel::View;
+use crate::kernel::{self, View};
 
 /// Multiplications worth a task.
 const TASK: usize = 1 << 15;
@@ -32,8 +32,7 @@ impl Factor {
     pub(crate) fn gaussian(rows: usize, columns: usize, key: &Key) -> Self {
         let mut entries = vec![0.0; rows * columns];
         key.fill_normal(0, &mut entries);
-        let scale = (1.0 / rows as f64).sqrt() as f32;
-        entries.iter_mut().for_each(|entry| *entry *= scale);
+        kernel::scale((1.0 / rows as f64).sqrt() as f32, &mut entries);
         Self { rows, columns, entries }
     }
 
@@ -62,7 +61,9 @@ fn gram_schmidt(basis: &mut [f64], rows: usize) {
     let mut rest = basis;
     while let Some((column, later)) = rest.split_at_mut_checked(rows) {
         let norm = dot(column, column).sqrt();
-        column.iter_mut().for_each(|entry| *entry /= norm);
+        for entry in column.iter_mut() {
+            *entry /= norm;
+        }
         let column = &*column;
         let tasks = later.par_chunks_exact_mut(rows).with_min_len(TASK.div_ceil(rows));
         tasks.for_each(|other| subtract(dot(column, other), column, other));

@@ -23,7 +23,7 @@ use counter_rng::Key;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{axpy, flip_signs, hadamard};
+use crate::kernel::{axpy, flip_signs, hadamard, scale};
 use crate::operator::RUNS;
 use crate::{Layout, Projector, ProjectorError, ProjectorMethod, Shape};
 
@@ -50,8 +50,8 @@ impl ProjectorMethod for Fastfood {
         let mut gains = vec![0.0; len];
         key.derive("gains").fill_normal(0, &mut gains);
         // sqrt(n / D) and twice 1 / sqrt(n).
-        let scale = (1.0 / (padded as f64 * shape.ambient as f64)).sqrt() as f32;
-        gains.iter_mut().for_each(|gain| *gain *= scale);
+        let factor = (1.0 / (padded as f64 * shape.ambient as f64)).sqrt() as f32;
+        scale(factor, &mut gains);
         Ok(Box::new(Operator {
             shape,
             signs: key.derive("signs").words(0).take(len.div_ceil(64)).collect(),

@@ -131,6 +131,13 @@ pub(crate) fn axpy(scale: f32, x: &[f32], out: &mut [f32]) {
     }
 }
 
+/// `x *= factor`.
+pub(crate) fn scale(factor: f32, x: &mut [f32]) {
+    for x in x {
+        *x *= factor;
+    }
+}
+
 /// `s . x`, where $s_j$ is minus one if bit $j \bmod 64$ of word $\lfloor j / 64 \rfloor$ is set.
 #[multiversion(targets = "simd")]
 pub(crate) fn dot_signs(signs: &[u64], x: &[f32]) -> f32 {
@@ -162,7 +169,8 @@ pub(crate) fn axpy_signs(scale: f32, signs: &[u64], out: &mut [f32]) {
 /// `x[j] = -x[j]` where bit `first + j` of the words is set.
 pub(crate) fn flip_signs(signs: &[u64], first: usize, x: &mut [f32]) {
     for (x, bit) in x.iter_mut().zip(first..) {
-        *x = f32::from_bits(x.to_bits() ^ ((signs[bit / 64] >> (bit % 64)) as u32) << 31);
+        let [_, sign] = halves(signs[bit / 64] << (63 - bit % 64));
+        *x = f32::from_bits(x.to_bits() ^ (sign & 1 << 31));
     }
 }
 
@@ -186,6 +194,7 @@ pub(crate) fn hadamard(x: &mut [f32]) {
     }
 }
 
+#[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
 #[inline(always)]
 fn butterflies(x: &mut [f32], half: usize) {
     for pair in x.chunks_exact_mut(2 * half) {
@@ -197,10 +206,17 @@ fn butterflies(x: &mut [f32], half: usize) {
 }
 
 /// The sign bit of lane `l` is bit `l` of the word.
+#[expect(clippy::inline_always, reason = "into each instruction set's copy of its callers")]
 #[inline(always)]
 fn flips(word: u64) -> [u32; LANES] {
-    let halves = [word as u32, (word >> 32) as u32];
-    std::array::from_fn(|lane| halves[lane / 32] >> (lane % 32) << 31)
+    let [low, high] = halves(word);
+    std::array::from_fn(|lane| (if lane < 32 { low } else { high }) >> (lane % 32) << 31)
+}
+
+/// The low and the high half of a word.
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
+pub(crate) const fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
 }
 
 fn fold(mut lanes: [f32; LANES]) -> f32 {

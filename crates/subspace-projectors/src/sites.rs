@@ -1,6 +1,6 @@
 //! Selecting tensors of a layout by name.
 
-use crate::{Layout, ProjectorError};
+use crate::{Layout, ProjectorError, Tensor};
 
 /// The coordinates of a layout, those of the selected tensors first.
 pub(crate) struct Selection {
@@ -21,7 +21,7 @@ impl Selection {
             return Err(ProjectorError::NoSite { patterns: patterns.to_vec(), example });
         }
         let len = selected.iter().map(|tensor| tensor.range().len()).sum();
-        let coordinates = selected.into_iter().chain(rest).flat_map(|tensor| tensor.range());
+        let coordinates = selected.into_iter().chain(rest).flat_map(Tensor::range);
         let order =
             coordinates.map(|i| u32::try_from(i).expect("a layout counts in u32")).collect();
         Ok(Self { order, len })

@@ -26,10 +26,12 @@ use counter_rng::{Key, Words};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::{halves, scale};
+use crate::operator::RUNS;
 use crate::{Layout, Projector, ProjectorError, ProjectorMethod, Shape};
 
-/// Columns of one task of the adjoint; even, so that a task starts at a whole word.
-const TASK: usize = 512;
+/// Words of each stratum that one task of the adjoint reads, at least.
+const TASK: usize = 256;
 
 /// About $\sqrt D$ signs in each column.
 ///
@@ -81,9 +83,9 @@ impl Operator {
 
 /// Places among the `rows` of a stratum, and sign bits, of two entries.
 fn entries(word: u64, rows: usize) -> [(usize, u32); 2] {
-    [word as u32, (word >> 32) as u32].map(|half| {
+    halves(word).map(|half| {
         let place = (u64::from(half & !SIGN) * rows as u64) >> 31;
-        (place as usize, half & SIGN)
+        (usize::try_from(place).unwrap_or_default(), half & SIGN)
     })
 }
 
@@ -110,23 +112,24 @@ impl Projector for Operator {
                     theta[place] += f32::from_bits(alpha.to_bits() ^ sign);
                 }
             }
-            theta.iter_mut().for_each(|theta| *theta *= self.scale);
+            scale(self.scale, theta);
         });
     }
 
     fn apply_t(&self, g: &[f32], out: &mut [f32]) {
         self.shape.assert(out, g);
-        out.par_chunks_mut(TASK).enumerate().for_each(|(task, out)| {
+        let run = 2 * self.shape.intrinsic.div_ceil(2 * RUNS).max(TASK);
+        out.par_chunks_mut(run).enumerate().for_each(|(task, out)| {
             out.fill(0.0);
             for stratum in 0..self.strata {
                 let g = &g[self.start(stratum)..self.start(stratum + 1)];
-                for (pair, word) in out.chunks_mut(2).zip(self.words(stratum, task * TASK)) {
+                for (pair, word) in out.chunks_mut(2).zip(self.words(stratum, task * run)) {
                     for (out, (place, sign)) in pair.iter_mut().zip(entries(word, g.len())) {
                         *out += f32::from_bits(g[place].to_bits() ^ sign);
                     }
                 }
             }
-            out.iter_mut().for_each(|out| *out *= self.scale);
+            scale(self.scale, out);
         });
     }
 }
@@ -147,7 +150,7 @@ mod tests {
             for stratum in theta.chunks(12) {
                 let entries: Vec<f32> = stratum.iter().copied().filter(|&x| x != 0.0).collect();
                 assert_eq!(entries.len(), 1, "column {j}");
-                assert_eq!(entries[0].abs(), (1.0_f64 / 11.0).sqrt() as f32);
+                assert!((entries[0].abs() - 0.301_511_34).abs() < 1e-7); // 1 / sqrt(11)
             }
         }
     }

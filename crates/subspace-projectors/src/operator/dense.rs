@@ -15,7 +15,7 @@ use counter_rng::Key;
 use rayon::prelude::*;
 
 use super::RUNS;
-use crate::kernel::{axpy, axpy_signs, dot, dot_signs};
+use crate::kernel::{axpy, axpy_signs, dot, dot_signs, scale};
 use crate::{Projector, Shape};
 
 /// A matrix `[ambient, intrinsic]`.
@@ -139,7 +139,7 @@ impl Projector for Dense {
         for sums in sums {
             axpy(1.0, &sums, out);
         }
-        out.iter_mut().for_each(|out| *out *= self.scale);
+        scale(self.scale, out);
     }
 }
 
