@@ -21,14 +21,17 @@ impl BitString {
 
     /// Appends the `bits` lowest bits of `value`, at most 64.
     pub(crate) fn push(&mut self, value: u64, bits: u32) {
-        for bit in (0..bits).rev() {
-            if self.len.is_multiple_of(8) {
+        let mut left = bits as usize;
+        while left > 0 {
+            let free = 8 - self.len % 8;
+            if free == 8 {
                 self.bytes.push(0);
             }
-            if value >> bit & 1 == 1 {
-                self.bytes[self.len / 8] |= 0x80 >> (self.len % 8);
-            }
-            self.len += 1;
+            let take = left.min(free);
+            let chunk = (value >> (left - take)) as u8 & (0xFF >> (8 - take));
+            self.bytes[self.len / 8] |= chunk << (free - take);
+            self.len += take;
+            left -= take;
         }
     }
 

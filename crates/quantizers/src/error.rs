@@ -110,7 +110,7 @@ pub enum DecodeError {
     #[error("payload is not in canonical form")]
     NotCanonical,
     /// Bytes follow the code.
-    #[error("{bytes} bytes follow the code, expected none")]
+    #[error("{bytes} bytes after the end of the payload, expected none")]
     TrailingBytes {
         /// How many.
         bytes: usize,

@@ -9,7 +9,7 @@ mod entropy;
 mod entropy_model;
 mod error;
 mod frequencies;
-mod qat;
+pub mod qat;
 mod range_coder;
 mod sorted;
 
@@ -23,7 +23,6 @@ pub use codebook::Codebook;
 pub use coded_vector::{CodeLength, CodedVector};
 pub use entropy::{entropy_bits, krichevsky_trofimov_bits};
 pub use error::{CodebookError, DecodeError};
-pub use qat::{centroid_gradient, gather, nearest};
 pub use sorted::SortedValues;
 
 /// A rule that places the levels of a scalar quantiser for given values.
