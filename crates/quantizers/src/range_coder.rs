@@ -84,3 +84,39 @@ pub(crate) fn decode(
     bits.skip(&codeword)?;
     Ok(symbols)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frequencies::Frequencies;
+
+    /// Probabilities 3/8, 2/8, 3/8 forever.
+    #[derive(Clone)]
+    struct Fixed(Frequencies);
+
+    impl EntropyModel for Fixed {
+        fn frequencies(&self) -> &Frequencies {
+            &self.0
+        }
+
+        fn observe(&mut self, _symbol: u8) {}
+    }
+
+    #[test]
+    fn words_held_back_for_a_carry_come_out_right() {
+        // The middle symbol keeps the interval around 1/2, between 0111... and 1000..., so that no
+        // word can be written before a last symbol, or the end, decides.
+        let model = Fixed(Frequencies::new(vec![3, 2, 3]));
+        for (middles, last) in (0..60).flat_map(|n| [0, 1, 2].map(|last| (n, last))) {
+            let mut symbols = vec![1; middles];
+            symbols.push(last);
+            let mut bits = BitString::default();
+            encode(&symbols, model.clone(), &mut bits);
+            let ideal = 2.0 * middles as f64 + if last == 1 { 2.0 } else { (8.0_f64 / 3.0).log2() };
+            assert!((ideal..ideal + 2.0 + 1e-9).contains(&(bits.len() as f64)), "{symbols:?}");
+            let bytes = bits.into_bytes();
+            let decoded = decode(&mut BitReader::new(&bytes), model.clone(), symbols.len());
+            assert_eq!(decoded, Ok(symbols));
+        }
+    }
+}

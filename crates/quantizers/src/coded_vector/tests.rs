@@ -56,6 +56,27 @@ fn histograms() -> Vec<Vec<u32>> {
     ]
 }
 
+/// Bits written out, padded with zeros to whole bytes.
+fn pack(text: &str) -> Vec<u8> {
+    let mut bits = BitString::default();
+    text.bytes().filter(|&it| it != b' ').for_each(|it| bits.push(u64::from(it == b'1'), 1));
+    bits.into_bytes()
+}
+
+#[test]
+fn two_files_by_hand() {
+    let codebook = |centroids| Codebook::round(centroids).unwrap();
+    // d = 1, L = 1, adaptive; 1.0 is 3C00; the only symbol needs no bits.
+    let constant = CodedVector::new(codebook(&[1.0]), vec![0]).unwrap();
+    assert_eq!(constant.to_bytes(), pack("1 1 0 0011110000000000"));
+    // d = 5, L = 2, adaptive; 0.0 and 1.0. The symbols narrow [0, 1) to [0, 1/2), [3/8, 1/2),
+    // [7/16, 1/2), [112, 118)/256, [115, 118)/256, each less a hair at its upper end, because the
+    // coder starts from 1 - 2^-128: [58, 59)/128 just does not fit, and [115, 116)/256 does.
+    let vector = CodedVector::new(codebook(&[0.0, 1.0]), vec![0, 1, 1, 0, 1]).unwrap();
+    let expected = "00101 010 0 0000000000000000 0011110000000000 01110011";
+    assert_eq!(vector.to_bytes(), pack(expected));
+}
+
 #[test]
 fn adversarial_histograms_come_back() {
     for counts in histograms() {
