@@ -223,11 +223,11 @@ def last_json_line(command: list[str]) -> dict:
 
 
 def summary(runs: list[dict], phase: str) -> dict:
-    seconds = [run[f"{phase}_seconds"] for run in runs]
-    median = statistics.median(seconds)
+    seconds, best = f"{phase}_seconds", f"{phase}_seconds_best"
+    median = statistics.median(run[seconds] for run in runs)
     return {
-        f"{phase}_seconds": median,
-        f"{phase}_seconds_best": min(run.get(f"{phase}_seconds_best", run[f"{phase}_seconds"]) for run in runs),
+        seconds: median,
+        best: min(run.get(best, run[seconds]) for run in runs),
         f"{phase}_tokens_per_s": SEQ / median,
         f"{phase}_peak_rss_bytes": max(run["peak_rss_bytes"] for run in runs),
     }
@@ -237,7 +237,7 @@ def side_by_side(args: argparse.Namespace) -> dict[str, dict]:
     """Alternate the sides, round by round and phase by phase."""
     passed = ["--threads", str(args.threads), "--repeats", str(args.repeats)]
     passed += ["--warmup", str(args.warmup), "--chunk", str(args.chunk), "--json"]
-    passed += [flag for flag in ("--no-bias", "--compile") if getattr(args, flag[2:].replace("-", "_"))]
+    passed += ["--no-bias"] * args.no_bias + ["--compile"] * args.compile
     sides = {"pytorch": [sys.executable, __file__, *passed]}
     if args.ours:
         sides["ours"] = shlex.split(args.ours)

@@ -32,7 +32,9 @@ def faults(folder: Path, expected: Path | None) -> list[str]:
         dtype=torch.float32,
         attn_implementation="eager",
     )
-    found = [f"{kind.replace('_', ' ')}: {sorted(map(str, keys))}" for kind, keys in info.items() if keys]
+    found = [
+        f"{kind.replace('_', ' ')}: {sorted(map(str, keys))}" for kind, keys in info.items() if keys
+    ]
     if model.lm_head.weight is not model.transformer.wte.weight:
         found.append("the output head is not tied to the embedding")
     if expected is not None:

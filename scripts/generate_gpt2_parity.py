@@ -167,8 +167,8 @@ def adapted(model: GPT2LMHeadModel, weights: dict[str, Tensor]) -> GPT2LMHeadMod
     model.requires_grad_(False)
     for i, block in enumerate(model.transformer.h):
         deltas = {
-            site: (weights[f"h.{i}.attn.{site}.lora_A"], weights[f"h.{i}.attn.{site}.lora_B"], start)
-            for site, start in (("q", 0), ("v", 2 * width))
+            s: (weights[f"h.{i}.attn.{s}.lora_A"], weights[f"h.{i}.attn.{s}.lora_B"], start)
+            for s, start in (("q", 0), ("v", 2 * width))
         }
         block.attn.c_attn = Lora(block.attn.c_attn, deltas)
     head = (weights["lm_head.lora_A"], weights["lm_head.lora_B"], 0)
