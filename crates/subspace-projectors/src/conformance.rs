@@ -249,6 +249,22 @@ fn requests_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn vectors_of_other_lengths_are_never_used() {
+    for method in AnyProjector::all() {
+        let projector = build(&method, 64, 8, 0).unwrap();
+        for (d, ambient) in [(7, 64), (9, 64), (8, 63), (8, 65)] {
+            let (mut v, mut w) = (vec![0.0; d], vec![0.0; ambient]);
+            let mut panics = |product: &mut dyn FnMut(&mut [f32], &mut [f32])| {
+                let product = std::panic::AssertUnwindSafe(|| product(&mut v, &mut w));
+                std::panic::catch_unwind(product).is_err()
+            };
+            assert!(panics(&mut |v, w| projector.apply(v, w)), "{}", method.name());
+            assert!(panics(&mut |v, w| projector.apply_t(w, v)), "{}", method.name());
+        }
+    }
+}
+
+#[test]
 fn every_doc_has_a_configuration_that_parses() {
     for method in AnyProjector::all() {
         let name = method.name();

@@ -13,7 +13,8 @@ use counter_rng::Key;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use crate::kernel::{self, View};
+use crate::kernel;
+use crate::matmul::View;
 
 /// Multiplications worth a task.
 const TASK: usize = 1 << 15;

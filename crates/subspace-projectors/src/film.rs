@@ -5,7 +5,7 @@
 //! $z_{ij}$, regenerated for every product; 0 elsewhere. $d$ may not exceed $|S|$.
 //!
 //! # Reference
-//! After E. Perez et al., *`FiLM`*, AAAI 2018, arXiv:1709.07871; as a projector in S. Lotfi et al.,
+//! After E. Perez et al., *FiLM*, AAAI 2018, arXiv:1709.07871; as a projector in S. Lotfi et al.,
 //! arXiv:2211.13609, `FiLMLazyRandom` of `projectors.py`.
 //!
 //! # Notes on the reference implementation

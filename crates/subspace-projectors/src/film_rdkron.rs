@@ -5,7 +5,7 @@
 //! parameters, under keys of their own: every parameter trains, the chosen ones more.
 //!
 //! # Reference
-//! S. Lotfi et al., arXiv:2211.13609, section 4 and `projectors.py`, where both parts share one seed.
+//! S. Lotfi et al., arXiv:2211.13609, where the sites are those of batch normalisation.
 
 use counter_rng::Key;
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@
 //! exceed $|S|$.
 //!
 //! # Reference
-//! S. Lotfi et al., arXiv:2312.17173, `sublora/nn/projectors.py`, the *subset* of a combined projector.
+//! S. Lotfi et al., arXiv:2312.17173, `sublora/nn/projectors.py`, `LazySTFiLMRDKronQR`.
 //!
 //! # Notes on the reference implementation
 //! It ignores the requested seed here.

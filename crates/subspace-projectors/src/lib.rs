@@ -6,6 +6,7 @@ mod error;
 mod factor;
 mod kernel;
 mod layout;
+mod matmul;
 mod operator;
 mod projector;
 mod sites;
@@ -55,6 +56,12 @@ registry::methods! {
         film_rdkronqr::FilmRdkronqr = "film+rdkronqr",
         /// Chosen sites trained directly, rounded double Kronecker with orthonormal factors beside them.
         identity_rdkronqr::IdentityRdkronqr = "identity+rdkronqr",
+    }
+}
+
+impl Default for AnyProjector {
+    fn default() -> Self {
+        Self::Rectkronqr(Rectkronqr::default())
     }
 }
 

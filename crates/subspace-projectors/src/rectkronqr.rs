@@ -5,8 +5,8 @@
 //! m = \min(d, a_1 a_2), $$
 //! with $Q_i$ of $a_i \times b_i$, orthonormal columns, and $\Pi$ a random permutation. Then $P^\top P =
 //! I$ up to rounding.
-//! - $a_1$ is the number in $[\sqrt D / 2, \sqrt D]$ with the least remainder $D \bmod a_1$, the largest
-//!   of equals, and $a_2 = \lfloor D / a_1 \rfloor$.
+//! - $a_1$ is the number from $\lceil r / 2 \rceil$ to $r = \lfloor \sqrt D \rfloor$ with the least remainder
+//!   $D \bmod a_1$, the largest of equals, and $a_2 = \lfloor D / a_1 \rfloor$.
 //! - $b_1 = \min(a_1, \lceil \sqrt m \rceil)$ and $b_2 = \lceil m / b_1 \rceil$.
 //! - The identity serves the remainder, and only where $d$ exceeds $a_1 a_2$. Otherwise the remainder
 //!   does not move: no parameter for $D = 351\,744 = 512 \cdot 687$, GPT-2 small at rank 4.

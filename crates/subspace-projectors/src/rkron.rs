@@ -9,7 +9,7 @@
 //!
 //! # Reference
 //! S. Lotfi et al., *PAC-Bayes Compression Bounds So Tight That They Can Explain Generalization*,
-//! `NeurIPS` 2022, arXiv:2211.13609, `RoundedKron` of `projectors.py`.
+//! NeurIPS 2022, arXiv:2211.13609, `RoundedKron` of `projectors.py`.
 //!
 //! # Notes on the reference implementation
 //! There the square has norm 1 by itself, so that with the tail $\mathbb{E}\,\lVert P v \rVert^2 = 2 -

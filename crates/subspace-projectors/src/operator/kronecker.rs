@@ -6,7 +6,7 @@
 //! the two orders of each triple product the one with fewer multiplications is taken.
 
 use crate::factor::Factor;
-use crate::kernel::{View, matmul};
+use crate::matmul::{View, matmul};
 use crate::{Projector, Shape};
 
 /// A Kronecker product, cut to a number of columns.
