@@ -50,12 +50,10 @@ pub(crate) fn rounded(
     let (rows, columns) = (ambient.isqrt(), intrinsic.isqrt());
     let left = factor(rows, columns, &key.derive("left"));
     let right = factor(rows, columns, &key.derive("right"));
-    let tail = Shape {
-        ambient: ambient - rows * rows, //
-        intrinsic: intrinsic - columns * columns,
-    };
+    let main = (rows * rows, columns * columns);
+    let tail = Shape { ambient: ambient - main.0, intrinsic: intrinsic - main.1 };
     let blocks: Vec<Box<dyn Projector>> = vec![
-        Box::new(Kronecker::new(left, right, columns * columns)),
+        Box::new(Kronecker::new(left, right, main.1)),
         Box::new(Dense::stored(tail, &key.derive("tail"))),
     ];
     let inner = BlockDiagonal::new(ambient, blocks);

@@ -16,6 +16,8 @@
 //! k^2 / D$; here every entry of $P$ has variance $1 / D$. The square has only $2k - 1$ degrees of
 //! freedom, which makes this the weakest of the family.
 
+use std::f32::consts::FRAC_1_SQRT_2;
+
 use counter_rng::Key;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -68,7 +70,7 @@ impl Projector for Broadcast {
         let (x, tail) = rows.split_at(self.side);
         let (y, tail) = tail.split_at(self.side);
         square.par_chunks_exact_mut(self.side).zip(x).for_each(|(row, x)| {
-            row.iter_mut().zip(y).for_each(|(theta, y)| *theta = (x + y) * HALF);
+            row.iter_mut().zip(y).for_each(|(theta, y)| *theta = (x + y) * FRAC_1_SQRT_2);
         });
         rest.copy_from_slice(tail);
     }
@@ -79,13 +81,10 @@ impl Projector for Broadcast {
         let (mut x, mut y) = (vec![0.0; self.side], vec![0.0; self.side]);
         for (row, x) in square.chunks_exact(self.side).zip(&mut x) {
             for (g, y) in row.iter().zip(&mut y) {
-                *x += g * HALF;
-                *y += g * HALF;
+                *x += g * FRAC_1_SQRT_2;
+                *y += g * FRAC_1_SQRT_2;
             }
         }
         self.inner.apply_t(&[&x, &y, tail].concat(), out);
     }
 }
-
-/// Of the variance, that is.
-const HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;

@@ -32,6 +32,8 @@ use crate::{Layout, Projector, ProjectorError, ProjectorMethod, Shape};
 
 /// Words of each stratum that one task of the adjoint reads, at least.
 const TASK: usize = 256;
+/// The sign bit of an `f32`.
+const SIGN: u32 = 1 << 31;
 
 /// About $\sqrt D$ signs in each column.
 ///
@@ -82,14 +84,13 @@ impl Operator {
 }
 
 /// Places among the `rows` of a stratum, and sign bits, of two entries.
+#[expect(clippy::cast_possible_truncation, reason = "a place is below `rows`")]
 fn entries(word: u64, rows: usize) -> [(usize, u32); 2] {
     halves(word).map(|half| {
         let place = (u64::from(half & !SIGN) * rows as u64) >> 31;
-        (usize::try_from(place).unwrap_or_default(), half & SIGN)
+        (place as usize, half & SIGN)
     })
 }
-
-const SIGN: u32 = 1 << 31;
 
 impl Projector for Operator {
     fn shape(&self) -> Shape {
