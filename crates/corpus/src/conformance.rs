@@ -113,7 +113,7 @@ fn identities_are_distinct_and_separators_cannot_be_written() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn text_comes_back(documents in prop::collection::vec("\\PC{0,40}|[a-z \n]{1,60}|th", 1..20)) {

@@ -1,8 +1,8 @@
 //! Where documents end: the files `train.documents` and `val.documents`.
 //!
 //! # Format
-//! All numbers are little-endian. A header of 16 bytes, the ASCII text `sublora documents` cut to
-//! its first 12 bytes (`sublora docu`) and the version, `u32` 1; then 32 bytes per document:
+//! All numbers are little-endian. A header of 16 bytes, the ASCII text `sublora docu` and the version
+//! as `u32`, which is 1; then 32 bytes per document:
 //!
 //! | bytes | type | meaning |
 //! |---|---|---|

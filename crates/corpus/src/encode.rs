@@ -33,7 +33,9 @@ impl Encoder<'_> {
         let text: Vec<u8> = match document.content {
             Content::Tokens(given) => {
                 let mut bytes = Vec::new();
-                self.tokenizer.decode(&given, &mut bytes)?;
+                if let Err(error) = self.tokenizer.decode(&given, &mut bytes) {
+                    return Err(bad(Fault::Tokenizer(error.to_string())));
+                }
                 tokens = given;
                 bytes
             }

@@ -1,7 +1,8 @@
 //! Any tokenizer of a Hugging Face `tokenizer.json`.
 //!
 //! The separator is the token called `eot`, or else `<|endoftext|>` or `</s>`. Special tokens that a
-//! document spells out are encoded as ordinary text, and no special token is added.
+//! document spells out are encoded as ordinary text, and no special token is added. Truncation and
+//! padding, which such a file may ask for, are switched off: a document is encoded whole.
 
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ impl LoadTokenizer for Json {
         let mut tokenizer =
             tokenizers::Tokenizer::from_bytes(&file).map_err(|error| refuse(error.to_string()))?;
         tokenizer.set_encode_special_tokens(true);
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
 
         let names: &[&str] = match &self.eot {
             Some(eot) => &[eot],

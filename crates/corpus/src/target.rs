@@ -58,11 +58,17 @@ impl Target {
             })
             .map_err(Error::io("write", &path))?;
         check(&self.out, self.if_exists)?;
-        if self.out.exists() {
-            let old = self.hidden.path().join("old");
-            fs::rename(&self.out, old).map_err(Error::io("replace", &self.out))?;
+        let old = self.hidden.path().join("old");
+        let replaces = self.out.exists();
+        if replaces {
+            fs::rename(&self.out, &old).map_err(Error::io("replace", &self.out))?;
         }
-        fs::rename(&self.dir, &self.out).map_err(Error::io("create", &self.out))
+        fs::rename(&self.dir, &self.out).map_err(|error| {
+            if replaces {
+                let _ = fs::rename(&old, &self.out); // the first error is the one to report
+            }
+            Error::io("create", &self.out)(error)
+        })
     }
 }
 

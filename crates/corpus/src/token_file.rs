@@ -106,25 +106,12 @@ impl TokenFile {
         let wrong = |index, reason| {
             Err(Error::TableEntry { path: self.documents.map().path().into(), index, reason })
         };
-        (0..self.documents.len()).into_par_iter().try_for_each(|index| {
-            let Some(document) = self.documents.get(index) else { return Ok(()) };
-            let separator = document.tokens.end;
-            if self.tokens(separator..separator + 1).ne([self.eot]) {
-                return wrong(index, "no separator follows it");
-            }
-            for token in self.tokens(document.tokens) {
-                if token == self.eot {
-                    return wrong(index, "there is a separator inside it");
-                }
-                if token >= self.vocab_size {
-                    return wrong(index, "there is a token above the vocabulary in it");
-                }
-            }
-            if manifest.split.split(document.id) != split {
-                return wrong(index, "the split rule puts it on the other side");
-            }
-            Ok(())
-        })?;
+        let first = (0..self.documents.len())
+            .into_par_iter()
+            .find_map_first(|index| Some((index, self.contradiction(index, manifest, split)?)));
+        if let Some((index, reason)) = first {
+            return wrong(index, reason);
+        }
         let text_bytes: u128 =
             self.documents.iter().map(|document| u128::from(document.text_bytes)).sum();
         if text_bytes == u128::from(summary.text_bytes) {
@@ -132,5 +119,24 @@ impl TokenFile {
         } else {
             wrong(self.documents.len(), "the text bytes of all before it are not the manifest's")
         }
+    }
+
+    /// What is wrong with document `index`, if anything.
+    fn contradiction(&self, index: u64, manifest: &Manifest, split: Split) -> Option<&'static str> {
+        let document = self.documents.get(index)?;
+        let separator = document.tokens.end;
+        if self.tokens(separator..separator + 1).ne([self.eot]) {
+            return Some("no separator follows it");
+        }
+        for token in self.tokens(document.tokens) {
+            if token == self.eot {
+                return Some("there is a separator inside it");
+            }
+            if token >= self.vocab_size {
+                return Some("there is a token above the vocabulary in it");
+            }
+        }
+        let elsewhere = manifest.split.split(document.id) != split;
+        elsewhere.then_some("the split rule puts it on the other side")
     }
 }
