@@ -94,7 +94,7 @@ def benchmark(args: argparse.Namespace) -> dict:
         for _ in range(N_LAYER)
     ]
 
-    # The LoRA tensors, in the order of the flat layout: q.A, q.B, v.A, v.B per block, then the head.
+    # The LoRA tensors in the order of the flat layout: q.A, q.B, v.A, v.B per block, head.A, head.B.
     training = args.phase == "step"
     per_block = [(RANK, WIDTH), (WIDTH, RANK)] * 2
     shapes = per_block * N_LAYER + [(RANK, WIDTH), (VOCAB, RANK)]
@@ -282,16 +282,16 @@ def ratios(found: dict[str, dict], phase: str) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--ours", metavar="COMMAND", help="our benchmark, run in turn with PyTorch's")
-    parser.add_argument("--phase", choices=PHASES, help="run one phase of PyTorch's in this process")
+    parser.add_argument("--ours", metavar="COMMAND", help="ours, run in turn with PyTorch")
+    parser.add_argument("--phase", choices=PHASES, help="run one phase in this process")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
     parser.add_argument("--rounds", type=int, default=3, help="processes per side and phase (3)")
     parser.add_argument("--repeats", type=int, default=7, help="timed runs in a process (7)")
     parser.add_argument("--warmup", type=int, default=2, help="runs before them (2)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of PyTorch (2)")
-    parser.add_argument("--chunk", type=int, default=SEQ, help="tokens per chunk of the scoring head")
+    parser.add_argument("--chunk", type=int, default=SEQ, help="tokens scored at once (256)")
     parser.add_argument("--no-bias", action="store_true", help="no bias in linear and norm layers")
-    parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler")
     args = parser.parse_args()
     if args.phase:
         print(json.dumps(benchmark(args)))
