@@ -94,7 +94,7 @@ def benchmark(args: argparse.Namespace) -> dict:
         for _ in range(N_LAYER)
     ]
 
-    # The LoRA tensors, in the order of the flat layout: q.A, q.B, v.A, v.B per block, then head.A, .B.
+    # The LoRA tensors in their flat layout: q.A, q.B, v.A, v.B per block, then head.A, head.B.
     training = args.phase == "step"
     per_block = [(RANK, WIDTH), (WIDTH, RANK)] * 2
     shapes = per_block * N_LAYER + [(RANK, WIDTH), (VOCAB, RANK)]
