@@ -84,7 +84,6 @@ impl Operator {
 }
 
 /// Places among the `rows` of a stratum, and sign bits, of two entries.
-#[expect(clippy::cast_possible_truncation, reason = "a place is below `rows`")]
 fn entries(word: u64, rows: usize) -> [(usize, u32); 2] {
     halves(word).map(|half| {
         let place = (u64::from(half & !SIGN) * rows as u64) >> 31;
