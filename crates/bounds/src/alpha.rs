@@ -97,7 +97,7 @@ impl Alpha {
     ) -> Result<(Self, Certified), E> {
         let finest = max_exponent.clamp(1, Self::MAX_EXPONENT);
         let mut search = Search { certify, seen: HashMap::new(), finest };
-        let (mut low, mut high) = (1, ((1_u64 << finest) - 1) as u32);
+        let (mut low, mut high) = (1, (1_u32 << finest) - 1);
         while low < high {
             let middle = low + (high - low) / 2;
             if search.at(middle)?.1.risk <= search.at(middle + 1)?.1.risk {
@@ -110,7 +110,7 @@ impl Alpha {
         let mut best = search.at(1 << (finest - 1))?;
         for exponent in 1..=finest {
             let step = 1 << (finest - exponent);
-            let mut open = vec![(step, ((1_u64 << finest) - u64::from(step)) as u32)];
+            let mut open = vec![(step, (1_u32 << finest) - step)];
             while let Some((low, high)) = open.pop() {
                 // Multiples of the finest step, both odd at this exponent.
                 let nearest = valley.clamp(low, high);

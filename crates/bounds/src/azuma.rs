@@ -3,8 +3,8 @@
 //! # Definition
 //! The formula of [`Strict`](crate::Strict), for tokens and their average conditional risk
 //! $\bar R = \frac1m \sum_i \mathbb E [X_i \mid x_{<i}]$:
-//! $$ \bar R \le \hat R + \Delta_\alpha \sqrt{\frac{(K + L_\alpha) \ln 2 + \ln (1/\delta_1)}{2 m}}
-//!    + \Delta_\alpha \sqrt{\frac{L_\alpha \ln 2 + \ln (M/\delta_2)}{2 n}}. $$
+//! $$ \bar R \le \hat R + \Delta_\alpha \sqrt{\frac{(K + L_\alpha) \ln 2 + \ln (1/\delta_1)}{2 m}} +
+//!    \Delta_\alpha \sqrt{\frac{L_\alpha \ln 2 + \ln (M/\delta_2)}{2 n}}. $$
 //!
 //! # Validity
 //! Training event: $X_i - \mathbb E [X_i \mid x_{<i}]$ is a martingale difference within an interval of

@@ -3,13 +3,13 @@
 //! # Definition
 //! On losses mapped to [0, 1], with $\gamma = e^g$, $z = 10^{-4}$ and $\mathrm{KL} = (K + L_\alpha) \ln 2$,
 //! $$ R \le \min_{0 < g \le 4 + \ln m} \frac{1 - e^{-\gamma q / m}}{1 - e^{-\gamma / m}}, \quad
-//!    q = \hat R + \frac{1 + z}{\gamma} \Bigl( \mathrm{KL} + \ln \frac1{\delta_1}
-//!    + 2 \ln \Bigl( 2 + \frac{g}{\ln (1 + z)} \Bigr) \Bigr). $$
+//!    q = \hat R + \frac{1 + z}{\gamma} \Bigl( \mathrm{KL} + \ln \frac1{\delta_1} +
+//!    2 \ln \Bigl( 2 + \frac{g}{\ln (1 + z)} \Bigr) \Bigr). $$
 //! With a subsample, $\hat R$ is first replaced by its upper limit as in [`KlInverse`](crate::KlInverse).
 //!
 //! # Validity
 //! Independent units, all $\gamma > 1$ at once: the exponents $(1 + z)^k$ share $\delta_1$ in proportion to
-//! $1/((k + 1)(k + 2))$, and those between them borrow from the next.
+//! $1/((k + 1)(k + 2))$, and those between them borrow from the one below.
 //!
 //! # Reference
 //! O. Catoni, *PAC-Bayesian supervised classification*, 2007, theorem 1.2.6, arXiv:0712.0248, as in

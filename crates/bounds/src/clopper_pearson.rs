@@ -46,7 +46,7 @@ impl Bound for ClopperPearson {
     fn certify(&self, evidence: &Evidence<'_>) -> Result<Certified, BoundError> {
         let risk = evidence.risk(self)?;
         let values = evidence.values;
-        if let Some(index) = values.iter().position(|&value| value != 0.0 && value != 1.0) {
+        if let Some(index) = values.iter().position(|value| ![0.0, 1.0].contains(value)) {
             return Err(BoundError::NotBinary { index, value: values[index] });
         }
         let wrong = values.iter().sum::<f64>();

@@ -59,8 +59,7 @@ pub(crate) fn from_training_risk(
     } else {
         scored
     };
-    let [unsampled, bound] =
-        [scored, training].map(|training| evidence.range.from_unit(limit(training)));
+    let [unsampled, bound] = [scored, training].map(|training| evidence.range.at(limit(training)));
     Certified::new(risk, unsampled, bound)
 }
 

@@ -2,8 +2,8 @@
 //!
 //! # Definition
 //! With $\epsilon = \delta_1 + \delta_2$ and $r = n / (n + m)$,
-//! $$ R \le \hat R + \Delta \left[ \sqrt{\frac{K \ln 2 + \ln (1/(r \epsilon))}{2 m}}
-//!    + \sqrt{\frac{\ln (1 / ((1 - r) \epsilon))}{2 n}} \right], $$
+//! $$ R \le \hat R + \Delta \left[ \sqrt{\frac{K \ln 2 + \ln (1/(r \epsilon))}{2 m}} +
+//!    \sqrt{\frac{\ln (1 / ((1 - r) \epsilon))}{2 n}} \right], $$
 //! $\hat R$ over the sample; when every unit is scored, $R \le \hat R + \Delta \sqrt{(K \ln 2 + \ln (1/\epsilon)) / (2m)}$.
 //!
 //! # Validity
@@ -104,20 +104,20 @@ mod tests {
         }
     }
 
-    fn parity(values: &[f64], m: u64, raw: f64, range: LossRange, grid_place: u8) -> f64 {
+    fn parity(risk: f64, m: u64, raw: f64, range: LossRange, grid_place: u8) -> f64 {
+        let values = vec![risk; 10_000];
         let evidence = Evidence {
             population: NonZeroU64::new(m).unwrap(),
             sampling: Sampling::Uniform,
             code_length: Bits::new(raw + 2.0 * raw.log2() + 7.0).unwrap(),
             range,
-            ..evidence(values)
+            ..evidence(&values)
         };
         Parity { grid_place }.certify(&evidence).unwrap().bound
     }
 
     #[test]
     fn bounds_of_the_reference_with_its_growing_settings_code() {
-        let values = [10.5; 10_000];
         for (place, (alpha, expected)) in (1..).zip([
             (1e-4, 13.031_109_1),
             (0.001, 12.740_160_6),
@@ -129,17 +129,17 @@ mod tests {
             (0.5, 11.867_801_3),
         ]) {
             let range = Smoothing::new(alpha, 50_257).unwrap().range();
-            let bound = parity(&values, 8_009_762, 131_072.0, range, place);
+            let bound = parity(10.5, 8_009_762, 131_072.0, range, place);
             assert!((bound - expected).abs() < 5.1e-8, "{alpha}: {bound}");
         }
     }
 
     #[test]
     fn top_1_error_and_tokens_of_the_reference() {
-        let bound = parity(&[0.9154; 10_000], 8_009_762, 131_072.0, LossRange::UNIT, 0);
+        let bound = parity(0.9154, 8_009_762, 131_072.0, LossRange::UNIT, 0);
         assert!((bound - 1.002_965_38).abs() < 5.1e-9, "{bound}");
         let range = Smoothing::new(0.1, 50_257).unwrap().range();
-        let bound = parity(&[3.5; 10_000], 9_035_582_198, 8e6, range, 0);
+        let bound = parity(3.5, 9_035_582_198, 8e6, range, 0);
         assert!((bound - 4.059_025_30).abs() < 5.1e-9, "{bound}");
     }
 

@@ -69,7 +69,7 @@ impl Bound for Product {
         let c = (evidence.training_nats() + stakes::ln_size(self.stakes)) / evidence.m();
         let least = |mean_log: &dyn Fn(f64) -> f64| {
             let limits = stakes(self.stakes).map(|s| limit(s, mean_log(s), c));
-            range.from_unit(limits.fold(f64::INFINITY, f64::min))
+            range.at(limits.fold(f64::INFINITY, f64::min))
         };
         let unsampled = least(&|s| mean_log(s, &units));
         if !evidence.is_sampled() {
@@ -150,7 +150,7 @@ mod tests {
         let least = stakes(stakes::DEFAULT)
             .map(|s| limit(s, mean_log(s, &units), c))
             .fold(f64::INFINITY, f64::min);
-        let gap = range.from_unit(least) - 10.5;
+        let gap = range.at(least) - 10.5;
         assert!((gap - 0.125).abs() < 0.005, "{gap}");
     }
 }

@@ -1,8 +1,8 @@
 //! The conservative default at document level: Hoeffding's inequality with every union paid.
 //!
 //! # Definition
-//! $$ R \le \hat R + \Delta_\alpha \sqrt{\frac{(K + L_\alpha) \ln 2 + \ln (1/\delta_1)}{2 m}}
-//!    + \Delta_\alpha \sqrt{\frac{L_\alpha \ln 2 + \ln (M/\delta_2)}{2 n}}, $$
+//! $$ R \le \hat R + \Delta_\alpha \sqrt{\frac{(K + L_\alpha) \ln 2 + \ln (1/\delta_1)}{2 m}} +
+//!    \Delta_\alpha \sqrt{\frac{L_\alpha \ln 2 + \ln (M/\delta_2)}{2 n}}, $$
 //! the last term only with a subsample.
 //!
 //! # Validity
@@ -126,10 +126,8 @@ mod tests {
     #[test]
     fn the_search_for_a_weight_finds_what_exhaustion_finds() {
         let key = Key::from_seed(6);
-        for (case, (scale, code, most)) in
-            [(2.0_f32, 100_u64, 255), (2.0, 10_000, 255), (8.0, 10_000, 255), (0.2, 1_000, 255)]
-                .into_iter()
-                .enumerate()
+        for (case, (scale, code)) in
+            [(2.0_f32, 100_u64), (2.0, 10_000), (8.0, 10_000), (0.2, 1_000)].into_iter().enumerate()
         {
             let mut normals = [0.0_f32; 300];
             key.index(case as u64).fill_normal(0, &mut normals);
@@ -152,7 +150,7 @@ mod tests {
                 Strict {}.certify(&evidence)
             };
             let (alpha, least) = Alpha::search(8, certify).unwrap();
-            assert!(evaluations.take() <= most, "case {case}: {evaluations:?}");
+            assert!(evaluations.take() < 100, "case {case}"); // of 255; measured 56 to 77
             let exhaustive = Alpha::grid(8)
                 .map(|alpha| (alpha, certify(alpha).unwrap()))
                 .min_by(|left, right| left.1.bound.total_cmp(&right.1.bound))

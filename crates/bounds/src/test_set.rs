@@ -61,9 +61,7 @@ impl Bound for TestSet {
         let range = evidence.range;
         let nats = evidence.training_nats() + (evidence.models.get() as f64).ln();
         let bound = match self.tail {
-            Tail::KlInverse => {
-                range.from_unit(kl_inverse(range.to_unit(risk), nats / evidence.m()))
-            }
+            Tail::KlInverse => range.at(kl_inverse(range.to_unit(risk), nats / evidence.m())),
             Tail::Hoeffding => risk + range.width() * root(nats, evidence.m()),
         };
         Certified::new(risk, bound, bound)

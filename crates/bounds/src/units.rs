@@ -210,7 +210,7 @@ impl LossRange {
     }
 
     /// $a + \Delta u$, the inverse of [`Self::to_unit`].
-    pub(crate) fn from_unit(self, u: f64) -> f64 {
+    pub(crate) fn at(self, u: f64) -> f64 {
         self.low + self.width() * u
     }
 
