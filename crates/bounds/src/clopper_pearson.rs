@@ -86,17 +86,26 @@ pub(crate) fn upper_limit(k: f64, n: f64, c: f64) -> f64 {
     }
 }
 
+/// Terms of the tail that are summed one by one: enough for $10^{10}$ units.
+const MOST_TERMS: u32 = 1 << 20;
+
 /// $\ln P(\mathrm{Bin}(n, k/n + d) \le k)$ for $0 \le k < n$, $0 < d < 1 - k/n$.
 fn ln_tail(k: f64, n: f64, d: f64) -> f64 {
     let q = k / n + d;
     let odds = (n - k - n * d) / (n * q); // (1 - q)/q
     let (mut sum, mut term, mut wrong) = (1.0, 1.0, k);
-    while wrong > 0.0 && term > 1e-18 * sum {
-        term *= wrong / (n - wrong + 1.0) * odds;
+    for _ in 0..MOST_TERMS {
+        let ratio = wrong / (n - wrong + 1.0) * odds;
+        term *= ratio;
         sum += term;
         wrong -= 1.0;
+        if term <= 1e-18 * sum {
+            return ln_term(k, n, d) + f64::ln(sum);
+        }
     }
-    ln_term(k, n, d) + f64::ln(sum)
+    // The ratios decrease: a geometric series is an upper limit of the rest.
+    let ratio = wrong / (n - wrong + 1.0) * odds;
+    ln_term(k, n, d) + f64::ln(sum + term * ratio / (1.0 - ratio))
 }
 
 /// $\ln P(\mathrm{Bin}(n, k/n + d) = k)$ for $0 \le k < n$.

@@ -144,10 +144,13 @@ fn total(counts: &[u64]) -> Result<NonZeroU64, BoundError> {
 /// $\lceil dH \rceil + 1$.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 <= dH < 2^57")]
 fn symbols(counts: &[u64], total: NonZeroU64) -> u64 {
-    let total = total.get() as f64;
+    entropy(counts, total.get() as f64).ceil() as u64 + 1
+}
+
+/// $dH$.
+fn entropy(counts: &[u64], total: f64) -> f64 {
     let present = counts.iter().filter(|&&count| count > 0).map(|&count| count as f64);
-    let bits: f64 = present.map(|count| count * (total / count).log2()).sum();
-    bits.ceil() as u64 + 1
+    present.map(|count| count * (total / count).log2()).sum()
 }
 
 fn lengthen(raw: f64) -> Bits {
@@ -168,6 +171,8 @@ mod tests {
 
     #[test]
     fn a_trained_vector() {
+        assert_close(entropy(&COUNTS, 4_096.0), 10_741.596_108_08, 1e-12);
+        assert_close(entropy(&COUNTS, 4_096.0) / 4_096.0, 2.622_459_987_324_697, 1e-12);
         let parity = parity(&COUNTS).unwrap();
         assert_eq!((parity.symbols, parity.raw), (10_743, 11_051)); // + 16 * 11 + 12 * 11
         assert_close(parity.prefix_free.get(), 11_077.863_779, 1e-10);

@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::doc_markdown, reason = "formulas are LaTeX")]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "exact where the arithmetic is"))]
 
 mod alpha;

@@ -23,7 +23,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::code_length::parity_quirk;
-use crate::{Bound, BoundError, Certified, Evidence, Metric, Unit};
+use crate::{Bound, BoundError, Certified, Evidence, Metric, REFERENCE_GRID, Unit};
 
 /// Hoeffding's inequality with the published split of the failure probability.
 ///
@@ -50,6 +50,10 @@ impl Bound for Parity {
         let epsilon = evidence.training_failure.get() + evidence.sample_failure.get();
         if epsilon >= 1.0 {
             return Err(BoundError::Probability(epsilon));
+        }
+        if usize::from(self.grid_place) > REFERENCE_GRID.len() {
+            let (value, expected) = (self.grid_place.into(), "a place from 1 to 8, or 0");
+            return Err(BoundError::Setting { name: "grid_place", value, expected });
         }
         let (m, n) = (evidence.m(), evidence.n());
         let code = (evidence.code_length + parity_quirk(self.grid_place.into())).to_nats().get();
@@ -141,6 +145,12 @@ mod tests {
         let range = Smoothing::new(0.1, 50_257).unwrap().range();
         let bound = parity(3.5, 9_035_582_198, 8e6, range, 0);
         assert!((bound - 4.059_025_30).abs() < 5.1e-9, "{bound}");
+    }
+
+    #[test]
+    fn a_ninth_weight_is_refused() {
+        let error = Parity { grid_place: 9 }.certify(&evidence(&[0.5])).unwrap_err();
+        assert!(matches!(error, BoundError::Setting { name: "grid_place", .. }));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Nats {
 
     /// The same length in bits: $1 / \ln 2$ for each nat.
     pub fn to_bits(self) -> Bits {
-        Bits(self.0 / LN_2)
+        Bits((self.0 / LN_2).min(f64::MAX))
     }
 }
 
@@ -76,7 +76,7 @@ impl Add for Bits {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self((self.0 + other.0).min(f64::MAX))
     }
 }
 
