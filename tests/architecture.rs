@@ -120,7 +120,7 @@ fn burn_is_nowhere_below_the_crates_without_it() {
                 open.extend(below.map(|it| it.as_str().unwrap().split(' ').next().unwrap()));
             }
         }
-        assert!(seen.len() > 1 || start == "registry", "`{start}` is not in Cargo.lock");
+        assert!(seen.len() > 1, "`{start}` is not in Cargo.lock");
     }
 }
 
@@ -141,7 +141,11 @@ fn libraries_neither_print_nor_read_the_environment() {
 fn no_file_is_too_long_to_read() {
     for path in files("crates", "rs") {
         let lines = read(&path).lines().count();
-        assert!(lines <= MAX_LINES, "{} has {lines} lines, expected {MAX_LINES}", path.display());
+        assert!(
+            lines <= MAX_LINES,
+            "{} has {lines} lines, expected at most {MAX_LINES}",
+            path.display()
+        );
     }
 }
 
