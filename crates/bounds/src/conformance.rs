@@ -121,7 +121,7 @@ fn fewer_units_never_lower_the_bound() {
                 let n = times * evidence.values.len();
                 let population = match evidence.sampling {
                     Sampling::Full => NonZeroU64::new(n as u64).unwrap(),
-                    Sampling::Uniform => evidence.population,
+                    Sampling::Uniform | Sampling::Blocks(_) => evidence.population,
                 };
                 let (values, predictable) = (&values[..n], Some(&predictable[..n]));
                 Evidence { population, values, predictable, ..evidence }

@@ -8,6 +8,9 @@ use crate::evidence::{Metric, Unit};
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum BoundError {
+    /// Blocks of something else than tokens.
+    #[error("blocks are drawn around tokens, not at the {0} level")]
+    Blocks(Unit),
     /// A failure probability outside (0, 1).
     #[error("failure probability {0} lies outside (0, 1)")]
     Probability(f64),

@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,13 +62,19 @@ impl fmt::Display for Metric {
 }
 
 /// Which of the training units were scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sampling {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling<'a> {
     /// All of them, once each.
     Full,
     /// Independent uniform draws with replacement, repeats kept.
     Uniform,
+    /// Independent uniform draws of tokens, each scored with the whole block of tokens it lies in:
+    /// draw i is the values `offsets[i]..offsets[i + 1]`, at least one; `[n + 1]`.
+    ///
+    /// The blocks partition the tokens and depend on the text alone. The mean of any function of a
+    /// token over the block of a uniform token has the mean over all tokens for its expectation, so
+    /// such means take the place of the single values in the sample event; their variance is less.
+    Blocks(&'a [u64]),
 }
 
 /// Everything a bound needs to know.
@@ -82,7 +89,7 @@ pub struct Evidence<'a> {
     /// `[n]`: the scored units, for bits per token at the given smoothing weight.
     pub values: &'a [f64],
     /// How they were chosen among the $m$.
-    pub sampling: Sampling,
+    pub sampling: Sampling<'a>,
     /// $K$, length of the prefix-free description of the hypothesis.
     pub code_length: Bits,
     /// $L_\alpha$, length of the code of the smoothing weight; 0 if that is fixed beforehand or the
@@ -119,7 +126,23 @@ impl<'a> Evidence<'a> {
             return Err(BoundError::Count { what: "scored units", found, expected });
         }
         range.check("unit", values)?;
-        Ok(mean(values))
+        if let Sampling::Blocks(offsets) = self.sampling {
+            check_blocks(unit, offsets, values.len() as u64)?;
+        }
+        Ok(mean(&self.draws(|draw| mean(&values[draw]))))
+    }
+
+    /// `of` every draw, given as a range of the values. All units, where nothing was drawn, are one.
+    pub(crate) fn draws(&self, of: impl Fn(Range<usize>) -> f64) -> Vec<f64> {
+        let count = self.values.len();
+        match self.sampling {
+            Sampling::Full => vec![of(0..count)],
+            Sampling::Uniform => (0..count).map(|i| of(i..i + 1)).collect(),
+            Sampling::Blocks(offsets) => {
+                let place = |offset: u64| usize::try_from(offset).unwrap_or(count).min(count);
+                offsets.windows(2).map(|span| of(place(span[0])..place(span[1]))).collect()
+            }
+        }
     }
 
     /// $m$.
@@ -129,12 +152,15 @@ impl<'a> Evidence<'a> {
 
     /// $n$.
     pub(crate) fn n(&self) -> f64 {
-        self.values.len() as f64
+        match self.sampling {
+            Sampling::Blocks(offsets) => offsets.len().saturating_sub(1) as f64,
+            Sampling::Full | Sampling::Uniform => self.values.len() as f64,
+        }
     }
 
     /// Whether there is a sample event.
     pub(crate) fn is_sampled(&self) -> bool {
-        self.sampling == Sampling::Uniform
+        self.sampling != Sampling::Full
     }
 
     /// $(K + L_\alpha) \ln 2 + \ln(1/\delta_1)$: the level of the training event.
@@ -152,10 +178,11 @@ impl<'a> Evidence<'a> {
 
     /// At least two scored units, without which there is no variance.
     pub(crate) fn needs_variance(&self) -> Result<(), BoundError> {
-        match self.values.len() {
-            found @ ..2 => Err(BoundError::TooFew { found, needed: 2 }),
-            _ => Ok(()),
-        }
+        let found = match self.sampling {
+            Sampling::Blocks(offsets) => offsets.len().saturating_sub(1),
+            Sampling::Full | Sampling::Uniform => self.values.len(),
+        };
+        if found < 2 { Err(BoundError::TooFew { found, needed: 2 }) } else { Ok(()) }
     }
 
     /// The predictable values, one for each scored unit, in the loss range.
@@ -168,6 +195,25 @@ impl<'a> Evidence<'a> {
         self.range.check("predictable value", predictable)?;
         Ok(predictable)
     }
+}
+
+/// Blocks are of tokens, and divide the values among draws of at least one.
+fn check_blocks(unit: Unit, offsets: &[u64], values: u64) -> Result<(), BoundError> {
+    if unit != Unit::Token {
+        return Err(BoundError::Blocks(unit));
+    }
+    if offsets.len() < 2 {
+        return Err(BoundError::TooFew { found: 0, needed: 1 });
+    }
+    let last = offsets.len() - 2;
+    for (index, span) in offsets.windows(2).enumerate() {
+        let (start, end) = (span[0], span[1]);
+        let ends = if index == last { end == values } else { end < values };
+        if (index == 0 && start != 0) || start >= end || !ends {
+            return Err(BoundError::Offsets { index, start, end, tokens: values });
+        }
+    }
+    Ok(())
 }
 
 /// A bound that holds with probability at least $1 - \delta_1 - \delta_2$, and where it comes from.

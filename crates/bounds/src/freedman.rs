@@ -34,7 +34,7 @@ use crate::stakes::{self, stakes};
 use crate::sums::{mean, mean_and_variance, sum_of_logs};
 use crate::{Bound, BoundError, Certified, Evidence, Metric, Unit};
 
-/// The Freedman-type bound for tokens; needs [`Evidence::predictable`].
+/// The Freedman-type bound for tokens; needs a prediction for each.
 ///
 /// ```toml
 /// [bound]
@@ -68,38 +68,34 @@ impl Bound for Freedman {
             .zip(evidence.values)
             .map(|(y, x)| ((y - x) / width).clamp(-1.0, 1.0))
             .collect();
-        let mean_residual = mean(&residuals);
         let c = (evidence.training_nats() + stakes::ln_size(self.stakes)) / evidence.m();
-        let gap = |s| width / s * (c + mean_curvature(s, mean_residual, &residuals));
-        let unsampled = risk + stakes(self.stakes).map(gap).fold(f64::INFINITY, f64::min);
+        let predicted = evidence.draws(|draw| mean(&predictable[draw]));
+        let drawn: Vec<(f64, Vec<f64>)> = stakes(self.stakes)
+            .map(|s| {
+                let logs = evidence.draws(|draw| {
+                    let len = draw.len() as f64;
+                    sum_of_logs(residuals[draw].iter().map(|a| 1.0 + s * a)) / len
+                });
+                (s, predicted.iter().zip(logs).map(|(y, log)| y - width / s * log).collect())
+            })
+            .collect();
+        let least = |limit: &dyn Fn(f64, &[f64]) -> f64| {
+            let limits = drawn.iter().map(|(s, z)| width / s * c + limit(*s, z));
+            limits.fold(f64::INFINITY, f64::min)
+        };
+        let unsampled = least(&|_, z| mean(z));
         if !evidence.is_sampled() {
             return Certified::new(risk, unsampled, unsampled);
         }
         evidence.needs_variance()?;
         let nats = evidence.sample_nats() + stakes::ln_size(self.stakes) + LN_2;
-        let bound = stakes(self.stakes)
-            .map(|s| width / s * c + upper_limit(s, width, predictable, &residuals, nats))
-            .fold(f64::INFINITY, f64::min);
-        Certified::new(risk, unsampled, bound)
+        Certified::new(risk, unsampled, least(&|s, z| upper_limit(s, width, z, nats)))
     }
 }
 
-/// $\frac1m \sum_i v(s A_i)$ over all tokens.
-fn mean_curvature(s: f64, mean_residual: f64, residuals: &[f64]) -> f64 {
-    let logs = sum_of_logs(residuals.iter().map(|a| 1.0 + s * a));
-    s * mean_residual - logs / residuals.len() as f64
-}
-
-/// $Z$ of one token.
-fn per_token(s: f64, width: f64, y: f64, a: f64) -> f64 {
-    y - width / s * (s * a).ln_1p()
-}
-
-/// Upper limit of the mean of $Z$ over all tokens from a subsample, at a level of $2 e^{-\mathtt{nats}}$.
-fn upper_limit(s: f64, width: f64, predictable: &[f64], residuals: &[f64], nats: f64) -> f64 {
-    let z: Vec<f64> =
-        predictable.iter().zip(residuals).map(|(&y, &a)| per_token(s, width, y, a)).collect();
-    let (mean, variance) = mean_and_variance(&z);
+/// Upper limit of the mean of $Z$ over all tokens from its draws, at a level of $2 e^{-\mathtt{nats}}$.
+fn upper_limit(s: f64, width: f64, z: &[f64], nats: f64) -> f64 {
+    let (mean, variance) = mean_and_variance(z);
     mean + excess(variance, width / s * -(-s).ln_1p(), nats, z.len() as f64)
 }
 
@@ -108,6 +104,12 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, evidence};
 
+    /// $\frac1m \sum_i v(s A_i)$ over all tokens: the gap of the first form.
+    fn mean_curvature(s: f64, residuals: &[f64]) -> f64 {
+        let logs = sum_of_logs(residuals.iter().map(|a| 1.0 + s * a));
+        s * mean(residuals) - logs / residuals.len() as f64
+    }
+
     #[test]
     fn both_forms_at_three_stakes_of_the_reference() {
         let (x, y, width) = ([2.0, 3.0, 1.0, 4.0], [2.5, 2.5, 1.5, 3.0], 5.0);
@@ -115,11 +117,11 @@ mod tests {
         for (s, expected) in
             [(0.25, 4.511_129_385_955), (0.5, 3.522_683_704_266), (0.75, 3.201_398_579_680)]
         {
-            let gap = width / s * (0.1 + mean_curvature(s, mean(&residuals), &residuals));
+            let gap = width / s * (0.1 + mean_curvature(s, &residuals));
             let bound = mean(&x) + gap;
             assert_close(bound, expected, 1e-12);
             let z: Vec<f64> =
-                y.iter().zip(residuals).map(|(&y, a)| per_token(s, width, y, a)).collect();
+                y.iter().zip(residuals).map(|(y, a)| y - width / s * (s * a).ln_1p()).collect();
             assert_close(width * 0.1 / s + mean(&z), bound, 1e-12);
         }
     }

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::empirical_bernstein::excess;
 use crate::stakes::{self, stakes};
-use crate::sums::{mean_and_variance, sum_of_logs};
+use crate::sums::{mean, mean_and_variance, sum_of_logs};
 use crate::{Bound, BoundError, Certified, Evidence, Metric, Unit};
 
 /// The betting bound for documents or tokens.
@@ -67,17 +67,24 @@ impl Bound for Product {
         let range = evidence.range;
         let units: Vec<f64> = evidence.values.iter().map(|&x| range.to_unit(x)).collect();
         let c = (evidence.training_nats() + stakes::ln_size(self.stakes)) / evidence.m();
-        let least = |mean_log: &dyn Fn(f64) -> f64| {
-            let limits = stakes(self.stakes).map(|s| limit(s, mean_log(s), c));
+        let logs = |s: f64| {
+            evidence.draws(|draw| {
+                let len = draw.len() as f64;
+                sum_of_logs(units[draw].iter().map(|u| 1.0 - s * u)) / len
+            })
+        };
+        let drawn: Vec<(f64, Vec<f64>)> = stakes(self.stakes).map(|s| (s, logs(s))).collect();
+        let least = |limits: &dyn Fn(f64, &[f64]) -> f64| {
+            let limits = drawn.iter().map(|(s, logs)| limit(*s, limits(*s, logs), c));
             range.at(limits.fold(f64::INFINITY, f64::min))
         };
-        let unsampled = least(&|s| mean_log(s, &units));
+        let unsampled = least(&|_, logs| mean(logs));
         if !evidence.is_sampled() {
             return Certified::new(risk, unsampled, unsampled);
         }
         evidence.needs_variance()?;
         let nats = evidence.sample_nats() + stakes::ln_size(self.stakes) + LN_2;
-        Certified::new(risk, unsampled, least(&|s| lower_limit(s, &units, nats)))
+        Certified::new(risk, unsampled, least(&|s, logs| lower_limit(s, logs, nats)))
     }
 }
 
@@ -86,27 +93,29 @@ fn limit(s: f64, mean_log: f64, c: f64) -> f64 {
     -(mean_log - c).exp_m1() / s
 }
 
-/// $g_s$ of all units.
-fn mean_log(s: f64, units: &[f64]) -> f64 {
-    sum_of_logs(units.iter().map(|u| 1.0 - s * u)) / units.len() as f64
-}
-
-/// Lower limit of $g_s$ from a subsample, at a level of $2 e^{-\mathtt{nats}}$.
-fn lower_limit(s: f64, units: &[f64], nats: f64) -> f64 {
-    let logs: Vec<f64> = units.iter().map(|u| (-s * u).ln_1p()).collect();
+/// Lower limit of $g_s$ from the logarithms of the draws, at a level of $2 e^{-\mathtt{nats}}$.
+fn lower_limit(s: f64, logs: &[f64], nats: f64) -> f64 {
     let lowest = (-s).ln_1p();
-    let (mean, variance) = mean_and_variance(&logs);
-    (mean - excess(variance, -lowest, nats, units.len() as f64)).max(lowest)
+    let (mean, variance) = mean_and_variance(logs);
+    (mean - excess(variance, -lowest, nats, logs.len() as f64)).max(lowest)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use counter_rng::Key;
 
     use super::*;
     use crate::Smoothing;
     use crate::kl_inverse::kl_inverse;
-    use crate::testing::assert_close;
+    use crate::testing::{assert_close, evidence};
+    use crate::Sampling;
+
+    /// $g_s$ of all units.
+    fn mean_log(s: f64, units: &[f64]) -> f64 {
+        sum_of_logs(units.iter().map(|u| 1.0 - s * u)) / units.len() as f64
+    }
 
     #[test]
     fn three_stakes_of_the_reference() {
@@ -152,5 +161,28 @@ mod tests {
             .fold(f64::INFINITY, f64::min);
         let gap = range.at(least) - 10.5;
         assert!((gap - 0.125).abs() < 0.005, "{gap}");
+    }
+
+    /// Blocks of one token are single tokens; the mean of a block's logarithms is at most the
+    /// logarithm of its mean (Jensen), so whoever fed block means as if they were tokens would claim
+    /// too little.
+    #[test]
+    fn a_block_enters_by_the_mean_of_its_logarithms() {
+        let values: Vec<f64> = (0..400).map(|i| f64::from(i % 4) / 3.0).collect();
+        let certify = |values: &[f64], sampling| {
+            let population = NonZeroU64::new(100_000).unwrap();
+            let evidence = Evidence { unit: Unit::Token, population, sampling, ..evidence(values) };
+            Product::default().certify(&evidence).unwrap()
+        };
+        let singles: Vec<u64> = (0..=400).collect();
+        let blocks: Vec<u64> = (0..=100).map(|i| 4 * i).collect();
+        assert_eq!(
+            certify(&values, Sampling::Blocks(&singles)),
+            certify(&values, Sampling::Uniform)
+        );
+        let blocked = certify(&values, Sampling::Blocks(&blocks));
+        let means = certify(&[0.5; 100], Sampling::Uniform);
+        assert_close(blocked.risk, 0.5, 1e-12);
+        assert!(blocked.risk + blocked.complexity_term > means.risk + means.complexity_term);
     }
 }

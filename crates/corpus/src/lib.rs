@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::doc_markdown, reason = "the documentation holds formulas in LaTeX")]
 
 mod build;
 mod corpus;

@@ -91,6 +91,7 @@ impl Key {
     ///
     /// # Panics
     /// If `len` exceeds `u32::MAX`.
+    #[expect(clippy::cast_possible_truncation, reason = "below the length, which is a u32")]
     pub fn permutation(&self, len: usize) -> Vec<u32> {
         let len = u32::try_from(len).expect("a permutation has at most u32::MAX places");
         let mut places: Vec<u32> = (0..len).collect();

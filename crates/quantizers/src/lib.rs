@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::doc_markdown, reason = "formulas are LaTeX")]
 #![expect(clippy::cast_possible_truncation, reason = "symbols < 2^8, counts <= d <= 2^30")]
 
 mod bits;

@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::doc_markdown, reason = "formulas have underscores and are not code")]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "bits are what this crate promises"))]
 
 mod error;

@@ -1,0 +1,161 @@
+//! Where adapters stand in a GPT-2.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Tensor, TensorData};
+use counter_rng::Key;
+use gpt2_model::PlainGpt2;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{LoraFactors, LoraGpt2, LoraLinear};
+
+/// A linear map of GPT-2 that can be adapted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Site {
+    /// Query columns of `attn.c_attn`.
+    Query,
+    /// Key columns of `attn.c_attn`.
+    Key,
+    /// Value columns of `attn.c_attn`.
+    Value,
+    /// Output projection of attention, `attn.c_proj`.
+    AttentionOutput,
+    /// `mlp.c_fc`.
+    MlpUp,
+    /// `mlp.c_proj`.
+    MlpDown,
+    /// The vocabulary head: the term is added to the logits, the tied embedding stays frozen.
+    Head,
+}
+
+/// Which sites are adapted, and how. The default is the reference `SubLoRA` setting (arXiv:2312.17173)
+/// with its dropout of 0.1 left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Inner dimension $r$ of every pair.
+    pub rank: usize,
+    /// Numerator of the scale $s = \alpha / r$.
+    pub alpha: f64,
+    /// Drop probability on the input of the low-rank terms while training.
+    pub dropout: f64,
+    /// Adapted sites, each at most once.
+    pub sites: Vec<Site>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self { rank: 4, alpha: 32.0, dropout: 0.0, sites: vec![Site::Query, Site::Value, Site::Head] }
+    }
+}
+
+/// An adapter configuration that makes no sense.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum LoraError {
+    /// Rank zero adapts nothing.
+    #[error("`rank` is 0, expected at least 1; leave `sites` empty to adapt nothing")]
+    Rank,
+    /// Not a probability below one.
+    #[error("`dropout` is {0}, expected a number in [0, 1)")]
+    Dropout(f64),
+    /// Not a finite number.
+    #[error("`alpha` is {0}, expected a finite number")]
+    Alpha(f64),
+    /// The same site twice.
+    #[error("site `{0:?}` is listed twice")]
+    Repeated(Site),
+}
+
+impl LoraConfig {
+    /// The sites of TOK's enhanced setting (arXiv:2407.18158): all of them.
+    pub const ALL_SITES: [Site; 7] = [
+        Site::Query,
+        Site::Key,
+        Site::Value,
+        Site::AttentionOutput,
+        Site::MlpUp,
+        Site::MlpDown,
+        Site::Head,
+    ];
+
+    /// # Errors
+    /// The first field that makes no sense.
+    pub fn validate(&self) -> Result<(), LoraError> {
+        if self.rank == 0 {
+            return Err(LoraError::Rank);
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(LoraError::Dropout(self.dropout));
+        }
+        if !self.alpha.is_finite() {
+            return Err(LoraError::Alpha(self.alpha));
+        }
+        match self.sites.iter().enumerate().find(|(i, site)| self.sites[..*i].contains(site)) {
+            Some((_, &site)) => Err(LoraError::Repeated(site)),
+            None => Ok(()),
+        }
+    }
+
+    /// Freezes `base` and puts the adapters in: $A$ uniform on $\pm 1/\sqrt{d_{input}}$, $B$ zero. The
+    /// bits depend on `key` and the place of the adapter only.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn adapt(&self, base: PlainGpt2, key: Key) -> Result<LoraGpt2, LoraError> {
+        self.validate()?;
+        let has = |site| self.sites.contains(&site);
+        let head = has(Site::Head).then(|| {
+            // A view of the embedding: the tied head shares its storage.
+            let weight = Param::from_tensor(base.tied_head().detach());
+            let mut head = self.layer(Linear { weight, bias: None });
+            head.full = Some(self.factors(&head.base, 0, 1, key.derive("lm_head")));
+            head
+        });
+        let mut model = base.no_grad().map_layers(
+            |name, linear| {
+                let mut layer = self.layer(linear);
+                let key = key.derive(name);
+                let on = |site, part, parts| {
+                    has(site).then(|| self.factors(&layer.base, part, parts, key))
+                };
+                if name.ends_with("attn.c_attn") {
+                    let parts = [on(Site::Query, 0, 3), on(Site::Key, 1, 3), on(Site::Value, 2, 3)];
+                    [layer.q, layer.k, layer.v] = parts;
+                } else if name.ends_with("attn.c_proj") {
+                    layer.full = on(Site::AttentionOutput, 0, 1);
+                } else if name.ends_with("mlp.c_fc") {
+                    layer.full = on(Site::MlpUp, 0, 1);
+                } else {
+                    layer.full = on(Site::MlpDown, 0, 1);
+                }
+                layer
+            },
+            |_, norm| norm,
+        );
+        model.lm_head = head;
+        Ok(model)
+    }
+
+    fn layer(&self, linear: Linear) -> LoraLinear {
+        LoraLinear::new(linear, self.alpha / self.rank as f64, self.dropout)
+    }
+
+    /// A pair for part `part` of `parts` equal parts of the output of `base`.
+    fn factors(&self, base: &Linear, part: usize, parts: usize, key: Key) -> LoraFactors {
+        let [d_input, d_output] = base.weight.dims();
+        let width = d_output / parts;
+        let device = base.weight.device();
+        let bound = (d_input as f64).powf(-0.5);
+        let mut uniform = vec![0.0; self.rank * d_input];
+        key.index(part as u64).fill_uniform(0, &mut uniform);
+        let a: Vec<f32> = uniform.iter().map(|u| ((2.0 * u - 1.0) * bound) as f32).collect();
+        LoraFactors {
+            lora_A: Param::from_data(TensorData::new(a, [self.rank, d_input]), &device),
+            lora_B: Param::from_tensor(Tensor::zeros([width, self.rank], &device)),
+            start: part * width,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The vocabulary loss, fused with the head.
+//!
+//! # Definition
+//! With logits $z = \sum_k x_k W_k$ of a token and its target $t$, the loss is $-\ln p_t$ where
+//! $p = \operatorname{softmax}(z)$. Its gradient is closed,
+//! $$ \nabla_{x_k} = (p - e_t)\,W_k^\top, \qquad \nabla_{W_k} = x_k^\top (p - e_t), $$
+//! so the graph of `[tokens, vocab]` is never built: a chunk of tokens has its logits computed, its
+//! two products taken, and is forgotten. Only the gradients that somebody asks for are computed.
+//!
+//! $\ln p_t = z_t - z_{max} + \ln p_{max}$, where $p_{max} \ge 1/V$ never underflows.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Int, Tensor};
+
+use crate::parameters::{DeviceError, host};
+use crate::Factor;
+
+/// Logits held at a time: 16 MiB of `f32`, a cache's worth.
+const CHUNK_LOGITS: usize = 1 << 22;
+
+/// A mean loss and the head it came from, as one differentiable tensor.
+pub type Loss = Tensor<1>;
+
+/// Mean cross-entropy of the targets, in nats, differentiable in every tracked input and weight.
+///
+/// # Shapes
+/// - factors: inputs `[tokens, k]`, weights `[k, vocab]`
+/// - targets: `[tokens]`, each below `vocab`
+/// - output: `[1]`
+pub fn cross_entropy(factors: &[Factor], targets: Tensor<1, Int>) -> Loss {
+    let [tokens] = targets.dims();
+    let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
+    let mut gradients: Vec<Gradient> = factors.iter().map(|_| Gradient::default()).collect();
+    let mut nats = Vec::new();
+    for chunk in chunks(tokens, &constants) {
+        let target = targets.clone().narrow(0, chunk.start, chunk.len());
+        let rows: Vec<Factor> = constants.iter().map(|factor| factor.narrow(&chunk)).collect();
+        let Head { ln_p, p, .. } = Head::of(&rows, &target);
+        nats.push(ln_p.neg());
+        for ((factor, rows), gradient) in factors.iter().zip(&rows).zip(&mut gradients) {
+            gradient.add_chunk(factor, rows, &p, &target);
+        }
+    }
+    let value = Tensor::cat(nats, 0).mean();
+    let scale = 1.0 / tokens as f64;
+    // The inner product of each factor with its constant gradient: its derivative is the gradient,
+    // its value is taken away again.
+    let mut surrogate: Option<Loss> = None;
+    for (factor, gradient) in factors.iter().zip(gradients) {
+        for term in gradient.terms(factor) {
+            surrogate = Some(surrogate.map_or_else(|| term.clone(), |sum| sum + term.clone()));
+        }
+    }
+    match surrogate {
+        None => value,
+        Some(surrogate) => {
+            let surrogate = surrogate * scale;
+            let offset = value - surrogate.clone().inner();
+            surrogate + Tensor::from_inner(offset)
+        }
+    }
+}
+
+/// What a certificate keeps of each token: everything else is computed from it offline.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TokenScores {
+    /// Log-probability of the target, in nats.
+    pub ln_p: Vec<f32>,
+    /// Number of logits at least the target's, minus one: ties count against the model.
+    pub rank: Vec<u32>,
+    /// Entropy of the predicted distribution, in nats.
+    pub entropy: Vec<f32>,
+}
+
+/// Scores the targets without building a graph.
+///
+/// # Shapes
+/// As in [`cross_entropy`].
+///
+/// # Errors
+/// What the backend reports when the scores are read.
+pub fn score(
+    factors: &[Factor],
+    targets: Tensor<1, Int>,
+) -> Result<TokenScores, DeviceError> {
+    let [tokens] = targets.dims();
+    let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
+    let mut scores = TokenScores::default();
+    for chunk in chunks(tokens, &constants) {
+        let target = targets.clone().narrow(0, chunk.start, chunk.len());
+        let rows: Vec<Factor> = constants.iter().map(|factor| factor.narrow(&chunk)).collect();
+        let Head { logits, target_logit, ln_p, lse, p } = Head::of(&rows, &target);
+        let rank = logits.clone().greater_equal(target_logit.unsqueeze_dim(1)).float().sum_dim(1);
+        let entropy = lse - (p * logits).sum_dim(1).squeeze_dim::<1>(1);
+        scores.ln_p.extend(host(ln_p)?.iter::<f32>());
+        scores.entropy.extend(host(entropy)?.iter::<f32>());
+        scores.rank.extend(host(rank)?.iter::<f32>().map(|count| count as u32 - 1));
+    }
+    Ok(scores)
+}
+
+/// One chunk's distribution over the vocabulary, outside any graph.
+struct Head {
+    /// `[tokens, vocab]`.
+    logits: Tensor<2>,
+    /// `[tokens]`.
+    target_logit: Tensor<1>,
+    /// `[tokens]`.
+    ln_p: Tensor<1>,
+    /// Log-sum-exp of the logits, `[tokens]`.
+    lse: Tensor<1>,
+    /// `[tokens, vocab]`.
+    p: Tensor<2>,
+}
+
+impl Head {
+    fn of(rows: &[Factor], target: &Tensor<1, Int>) -> Self {
+        let logits = rows
+            .iter()
+            .map(Factor::product)
+            .reduce(|sum, term| sum + term)
+            .expect("a head has at least one factor");
+        let target_logit = logits.clone().gather(1, target.clone().unsqueeze_dim(1)).squeeze_dim(1);
+        let max = logits.clone().max_dim(1).squeeze_dim::<1>(1);
+        let p = softmax(logits.clone(), 1);
+        let p_max = p.clone().max_dim(1).squeeze_dim::<1>(1);
+        let lse = max - p_max.log();
+        let ln_p: Tensor<1> = Tensor::clone(&target_logit) - lse.clone();
+        Self { logits, target_logit, ln_p, lse, p }
+    }
+}
+
+impl Factor {
+    fn constant(&self) -> Self {
+        Self {
+            input: self.input.clone().inner(),
+            weight: self.weight.as_ref().map(|weight| weight.clone().inner()),
+        }
+    }
+
+    fn narrow(&self, rows: &std::ops::Range<usize>) -> Self {
+        let input = self.input.clone().narrow(0, rows.start, rows.len());
+        Self { input, weight: self.weight.clone() }
+    }
+
+    fn product(&self) -> Tensor<2> {
+        match &self.weight {
+            Some(weight) => self.input.clone().matmul(weight.clone()),
+            None => self.input.clone(),
+        }
+    }
+}
+
+/// Gradients of the summed loss with respect to one factor.
+#[derive(Default)]
+struct Gradient {
+    /// Chunks of `[tokens, k]`.
+    input: Vec<Tensor<2>>,
+    /// `[k, vocab]`.
+    weight: Option<Tensor<2>>,
+}
+
+impl Gradient {
+    /// `factor` says what is tracked, `rows` holds the chunk's constants.
+    fn add_chunk(&mut self, factor: &Factor, rows: &Factor, p: &Tensor<2>, target: &Tensor<1, Int>) {
+        let columns = rows.weight.as_ref();
+        if factor.input.is_tracked() {
+            self.input.push(match columns {
+                Some(weight) => {
+                    let rows = weight.clone().transpose();
+                    p.clone().matmul(rows.clone()) - rows.select(0, target.clone())
+                }
+                None => minus_one_hot(p.clone(), target),
+            });
+        }
+        if factor.weight.as_ref().is_some_and(Tensor::is_tracked) {
+            let term = rows.input.clone().transpose().matmul(minus_one_hot(p.clone(), target));
+            self.weight = Some(match self.weight.take() {
+                Some(sum) => sum + term,
+                None => term,
+            });
+        }
+    }
+
+    /// Inner products of the tracked parts of `factor` with their gradients.
+    fn terms(self, factor: &Factor) -> Vec<Loss> {
+        let mut terms = Vec::new();
+        if !self.input.is_empty() {
+            let gradient = Tensor::from_inner(Tensor::cat(self.input, 0));
+            terms.push((factor.input.clone() * gradient).sum());
+        }
+        if let (Some(gradient), Some(weight)) = (self.weight, &factor.weight) {
+            terms.push((weight.clone() * Tensor::from_inner(gradient)).sum());
+        }
+        terms
+    }
+}
+
+/// $p - e_t$, row by row.
+fn minus_one_hot(p: Tensor<2>, target: &Tensor<1, Int>) -> Tensor<2> {
+    let [tokens] = target.dims();
+    let ones = Tensor::full([tokens, 1], -1.0, &p.device());
+    p.scatter(1, target.clone().unsqueeze_dim(1), ones, burn::tensor::IndexingUpdateOp::Add)
+}
+
+fn chunks(tokens: usize, factors: &[Factor]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let vocab = factors.first().map_or(1, |factor| match &factor.weight {
+        Some(weight) => weight.dims()[1],
+        None => factor.input.dims()[1],
+    });
+    let size = (CHUNK_LOGITS / vocab).max(1);
+    (0..tokens).step_by(size).map(move |start| start..(start + size).min(tokens))
+}

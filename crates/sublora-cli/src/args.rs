@@ -1,0 +1,212 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Certified compression and quantisation of GPT-2-class language models.
+#[derive(Debug, Parser)]
+#[command(name = "sublora", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where to compute: flex, wgpu, vulkan, metal, cuda or rocm, with an index for one of several
+    #[arg(long, global = true, default_value = "flex", value_name = "NAME[:INDEX]")]
+    pub(crate) device: String,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train, compress, certify and verify a small model on real text, in minutes on a CPU
+    Quickstart(Quickstart),
+    /// Build or inspect token files
+    #[command(subcommand)]
+    Corpus(CorpusCommand),
+    /// Train a model as a configuration says
+    Train(Train),
+    /// Quantise and code a trained model into `model.sublora`
+    Compress(RunArgs),
+    /// Turn a compressed model into a certificate
+    Certify(Certify),
+    /// Check a certificate; exit code 1 if anything differs
+    Verify(Verify),
+    /// Held-out loss of a compressed model
+    Eval(RunArgs),
+    /// Text from a compressed model
+    Generate(Generate),
+    /// Every tokenizer, projector, codebook and bound, a line each
+    List {
+        /// Only this family
+        what: Option<Family>,
+    },
+    /// Completions for a shell, to be sourced
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Quickstart {
+    /// Text files, directories or JSON Lines to use instead of the sources of our dependencies
+    #[arg(long, value_name = "PATH")]
+    pub(crate) text: Vec<PathBuf>,
+    /// Folder for everything that is written; must not exist yet
+    #[arg(long, value_name = "DIR", default_value = "quickstart")]
+    pub(crate) out: PathBuf,
+    /// Base weights: pretrained on a part of the text that is not certified, or random
+    #[arg(long, default_value = "prior-split")]
+    pub(crate) base: Base,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Base {
+    PriorSplit,
+    Random,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CorpusCommand {
+    /// Documents to token files
+    Build(CorpusBuild),
+    /// What is in a corpus
+    Inspect {
+        /// Its folder
+        dir: PathBuf,
+        /// Recompute every hash as well
+        #[arg(long)]
+        verify: bool,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CorpusBuild {
+    /// Text file, directory, JSON Lines (plain, .gz, .zst, .xz), Parquet, or nanoGPT `train.bin`
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    pub(crate) input: Vec<PathBuf>,
+    /// byte, gpt2, or a Hugging Face tokenizer.json
+    #[arg(long, default_value = "gpt2", value_name = "NAME|FILE.json")]
+    pub(crate) tokenizer: String,
+    /// Folder of the corpus
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Share of the documents held out, 0 for none
+    #[arg(long, default_value_t = 0.01, value_name = "F")]
+    pub(crate) val_fraction: f64,
+    /// Of the hash that holds documents out
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Count and leave out documents that cannot be used, instead of stopping
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// Look for near-duplicates and report the effective number of documents
+    #[arg(long)]
+    pub(crate) near_duplicates: bool,
+    /// Replace a corpus that is already there
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Train {
+    /// TOML configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Override a key of the configuration, for example train.steps=100
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Go on where an earlier call stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Folder of the run
+    pub(crate) run: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Certify {
+    /// Folder of the run
+    pub(crate) run: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Units instead of the configuration's
+    #[arg(long)]
+    pub(crate) unit: Option<UnitArg>,
+    /// Documents, and positions, to draw; `all` scores everything
+    #[arg(long, value_name = "N|all", value_parser = sample)]
+    pub(crate) sample: Option<Sample>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnitArg {
+    Document,
+    Token,
+    Both,
+}
+
+/// A sample size; none is everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample(pub(crate) Option<u64>);
+
+fn sample(text: &str) -> Result<Sample, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(Sample(None)),
+        Ok(0) | Err(_) => Err(format!("`{text}` is no sample size, expected a number or `all`")),
+        Ok(size) => Ok(Sample(Some(size))),
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// certificate.json
+    pub(crate) certificate: PathBuf,
+    /// Rebuild the model and evaluate every scored token again
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Generate {
+    /// Folder of the run
+    pub(crate) run: PathBuf,
+    /// Corpus folder, for its tokenizer
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Text to go on from
+    #[arg(long, default_value = "")]
+    pub(crate) prompt: String,
+    /// Tokens to draw
+    #[arg(long, default_value_t = 200)]
+    pub(crate) tokens: usize,
+    /// 0 takes the likeliest token
+    #[arg(long, default_value_t = 0.8)]
+    pub(crate) temperature: f64,
+    /// Of the draws
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Family {
+    Tokenizers,
+    Projectors,
+    Codebooks,
+    Bounds,
+}

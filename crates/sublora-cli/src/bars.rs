@@ -1,0 +1,76 @@
+//! Progress bars on stderr, silent when that is no terminal, and a clean end on Ctrl-C.
+
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Draws what a pipeline reports.
+pub(crate) struct Bars(Mutex<ProgressBar>);
+
+impl Bars {
+    /// From here on Ctrl-C ends the work at its next safe point.
+    pub(crate) fn new() -> Self {
+        // A second handler is an error; the first one does what is needed.
+        let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+        Self(Mutex::new(ProgressBar::hidden()))
+    }
+
+    fn flow() -> ControlFlow<()> {
+        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn replace(&self, bar: ProgressBar, task: &str, template: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(task.to_owned());
+        *self.bar() = bar;
+    }
+}
+
+impl sublora::Progress for Bars {
+    fn begin(&self, task: &str, unit: &'static str, total: u64) {
+        let template = format!("{{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit} {{msg}} ETA {{eta}}");
+        self.replace(ProgressBar::new(total), task, &template);
+    }
+
+    fn update(&self, done: u64, note: &str) -> ControlFlow<()> {
+        let bar = self.bar();
+        bar.set_position(done);
+        bar.set_message(note.to_owned());
+        Self::flow()
+    }
+
+    fn end(&self) {
+        self.bar().finish_and_clear();
+    }
+}
+
+impl corpus::Progress for Bars {
+    fn report(&self, so_far: &corpus::Counts) -> ControlFlow<()> {
+        if self.bar().length() != Some(so_far.bytes_total) {
+            let template =
+                "corpus {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} ETA {eta}";
+            self.replace(ProgressBar::new(so_far.bytes_total), "corpus", template);
+        }
+        let bar = self.bar();
+        bar.set_position(so_far.bytes_read);
+        bar.set_message(format!("{} documents, {} tokens", so_far.documents, so_far.tokens));
+        if so_far.bytes_read >= so_far.bytes_total {
+            bar.finish_and_clear();
+        }
+        Self::flow()
+    }
+
+    fn skipped(&self, document: &corpus::BadDocument) {
+        self.bar().suspend(|| eprintln!("skipped: {document}"));
+    }
+}

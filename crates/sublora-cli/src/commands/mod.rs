@@ -1,0 +1,53 @@
+//! One file a family of subcommands.
+
+pub(crate) mod certify;
+pub(crate) mod corpora;
+pub(crate) mod inspect;
+pub(crate) mod quickstart;
+pub(crate) mod train;
+
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use corpus::Corpus;
+use sublora::{Run, RunConfig};
+
+use crate::args::Args;
+use crate::bars::Bars;
+use crate::device;
+use crate::failure::Failure;
+
+/// Seconds since the epoch, never going back.
+pub(crate) fn now() -> f64 {
+    static START: LazyLock<(Instant, f64)> = LazyLock::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        (Instant::now(), since.map_or(0.0, |since| since.as_secs_f64()))
+    });
+    START.1 + START.0.elapsed().as_secs_f64()
+}
+
+/// Prints a value as JSON on stdout.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string_pretty(value).map_err(Failure::new)?);
+    Ok(())
+}
+
+/// A run on the device that was asked for.
+pub(crate) fn open_run<'a>(
+    args: &Args,
+    folder: &Path,
+    config: RunConfig,
+    corpus: &'a Corpus,
+    bars: &'a Bars,
+) -> Result<Run<'a>, Failure> {
+    Ok(Run {
+        folder: folder.to_owned(),
+        config,
+        corpus,
+        device: device::open(&args.device)?,
+        device_name: args.device.clone(),
+        now: &now,
+        progress: bars,
+    })
+}

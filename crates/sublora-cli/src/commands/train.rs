@@ -1,0 +1,46 @@
+//! `sublora train` and `sublora compress`.
+
+use std::process::ExitCode;
+
+use sublora::{CodeLength, Run, RunConfig};
+
+use crate::args::{Args, RunArgs, Train};
+use crate::bars::Bars;
+use crate::commands::{corpora, open_run, print_json};
+use crate::failure::Failure;
+
+pub(crate) fn train(args: &Args, train: &Train) -> Result<ExitCode, Failure> {
+    let text = std::fs::read_to_string(&train.config).map_err(|error| {
+        Failure::new(format!("cannot read `{}`: {error}", train.config.display()))
+    })?;
+    let config = RunConfig::parse(&text, &train.set)?;
+    let corpus = corpora::open(&train.corpus)?;
+    let bars = Bars::new();
+    let run = open_run(args, &train.out, config, &corpus, &bars)?;
+    let outcome = run.train(train.resume)?;
+    let bits = outcome.best_loss / std::f64::consts::LN_2;
+    if args.json {
+        let step = outcome.best_step;
+        print_json(&serde_json::json!({ "best_step": step, "best_bits_per_token": bits }))?;
+    } else {
+        println!("best held-out loss {bits:.4} bits per token, at step {}", outcome.best_step);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<ExitCode, Failure> {
+    let corpus = corpora::open(&run_args.corpus)?;
+    let bars = Bars::new();
+    let config = Run::read_config(&run_args.run)?;
+    let run = open_run(args, &run_args.run, config, &corpus, &bars)?;
+    let artifact = run.compress(true)?;
+    let bits = CodeLength::of(&artifact.payload, run.config.certify.configurations);
+    if args.json {
+        print_json(&bits)?;
+    } else {
+        let (levels, path) = (artifact.payload.codebook().len(), run.artifact_path());
+        println!("{} coordinates, {levels} levels, K = {} bits", artifact.payload.symbols().len(), bits.total());
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

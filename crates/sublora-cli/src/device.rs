@@ -1,0 +1,74 @@
+//! `--device`: from a name to a device that is compiled in and there.
+
+use burn::tensor::Device;
+
+use crate::failure::Failure;
+
+const NAMES: [&str; 6] = ["flex", "wgpu", "vulkan", "metal", "cuda", "rocm"];
+
+/// The device called `name`, for example `flex` or `cuda:1`.
+pub(crate) fn open(name: &str) -> Result<Device, Failure> {
+    let (backend, index) = match name.split_once(':') {
+        None => (name, None),
+        Some((backend, index)) => {
+            let parsed = index.parse::<usize>().map_err(|_| {
+                Failure::new(format!("`{index}` in `--device {name}` is no device index"))
+            })?;
+            (backend, Some(parsed))
+        }
+    };
+    if !NAMES.contains(&backend) {
+        let names = NAMES.join(", ");
+        return Err(Failure::new(format!("unknown device `{backend}`, expected one of {names}")));
+    }
+    // A backend reports an absent device by panicking when it is first used.
+    let opened = std::panic::catch_unwind(|| {
+        let device = select(backend, index)?;
+        let probe = burn::tensor::Tensor::<1>::ones([1], &device).try_into_data();
+        probe.ok().map(|_| device)
+    });
+    match opened {
+        Ok(Some(device)) => Ok(device),
+        Ok(None) if !compiled_in(backend) => {
+            let message = format!("the backend `{backend}` is not compiled in");
+            let hint = format!("build with `cargo run --features {backend} -- ...`");
+            Err(Failure::new(message).with_hint(hint))
+        }
+        _ => Err(Failure::new(format!("there is no usable `{name}` device on this machine"))
+            .with_hint("`--device flex` runs on the CPU")),
+    }
+}
+
+fn compiled_in(backend: &str) -> bool {
+    match backend {
+        "flex" => cfg!(feature = "flex"),
+        "wgpu" => cfg!(feature = "wgpu"),
+        "vulkan" => cfg!(feature = "vulkan"),
+        "metal" => cfg!(feature = "metal"),
+        "cuda" => cfg!(feature = "cuda"),
+        _ => cfg!(feature = "rocm"),
+    }
+}
+
+fn select(backend: &str, index: Option<usize>) -> Option<Device> {
+    #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
+    let kind = match index {
+        None => burn::tensor::DeviceKind::DefaultDevice,
+        Some(index) => burn::tensor::DeviceKind::DiscreteGpu(index),
+    };
+    match backend {
+        #[cfg(feature = "flex")]
+        "flex" if index.unwrap_or(0) == 0 => Some(Device::flex()),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Some(Device::wgpu(kind)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Some(Device::vulkan(kind)),
+        #[cfg(feature = "metal")]
+        "metal" => Some(Device::metal(kind)),
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(Device::cuda(index.unwrap_or(0))),
+        #[cfg(feature = "rocm")]
+        "rocm" => Some(Device::rocm(index.unwrap_or(0))),
+        _ => None,
+    }
+}

@@ -1,0 +1,67 @@
+//! What went wrong, in a line, and what to do about it.
+
+use std::fmt::Display;
+
+/// An error as the user sees it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Display) -> Self {
+        Self { message: message.to_string(), hint: None }
+    }
+
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<sublora::Error> for Failure {
+    fn from(error: sublora::Error) -> Self {
+        use sublora::Error;
+        let hint = match &error {
+            Error::Interrupted => None,
+            Error::Corpus(error) => return error.into(),
+            Error::Config(_) | Error::Schedule(_) | Error::Lora(_) | Error::Model(_) => {
+                Some("docs/EXTENDING.md and `configs/` show working configurations")
+            }
+            Error::Device(_) => Some("try a smaller batch, or another `--device`"),
+            Error::Projector(_) => Some("set `sublora.intrinsic_dim` to at most the trained weights"),
+            Error::Format { .. } => Some("the file is not as it was written; make it again"),
+            _ => None,
+        };
+        let failure = Self::new(&error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<&corpus::Error> for Failure {
+    fn from(error: &corpus::Error) -> Self {
+        use corpus::Error;
+        let hint = match error {
+            Error::CorpusExists { .. } => Some("`--replace` builds it anew"),
+            Error::UnknownTokenizer { .. } => Some("`sublora list tokenizers` shows them"),
+            Error::WindowTooLong { .. } => Some("use more text, or a smaller `train.seq`"),
+            Error::NoDocuments { .. } => Some("a corpus needs at least one document with a token"),
+            Error::Bad { .. } => Some("`--skip-bad` counts such documents and leaves them out"),
+            _ => None,
+        };
+        let failure = Self::new(error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<corpus::Error> for Failure {
+    fn from(error: corpus::Error) -> Self {
+        (&error).into()
+    }
+}

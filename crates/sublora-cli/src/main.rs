@@ -1,0 +1,50 @@
+//! `sublora`: certified compression of GPT-2-class language models.
+//!
+//! The command line parses, calls the `sublora` crate, and prints: stdout is data, stderr is progress
+//! and messages. Exit codes: 0 done, 1 the answer is no, 2 the question was wrong.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod args;
+mod bars;
+mod commands;
+mod device;
+mod failure;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+use crate::commands::{certify, corpora, inspect, quickstart, train};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message);
+            if let Some(hint) = failure.hint {
+                eprintln!("\nhint: {hint}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    match &args.command {
+        Command::Quickstart(quickstart) => quickstart::run(args, quickstart),
+        Command::Corpus(command) => corpora::run(args, command),
+        Command::Train(train) => train::train(args, train),
+        Command::Compress(run) => train::compress(args, run),
+        Command::Certify(certify) => certify::certify(args, certify),
+        Command::Verify(verify) => certify::verify(args, verify),
+        Command::Eval(run) => inspect::eval(args, run),
+        Command::Generate(generate) => inspect::generate(args, generate),
+        Command::List { what } => inspect::list(args, *what),
+        Command::Completions { shell } => inspect::completions(*shell),
+    }
+}

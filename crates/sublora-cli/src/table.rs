@@ -1,0 +1,61 @@
+//! Tables on stdout.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use sublora::{Certificate, Claim, MetricName};
+
+/// A table whose columns but the first are numbers.
+pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Every claim of a certificate, and what it is about.
+pub(crate) fn certificate(certificate: &Certificate) -> String {
+    let mut table =
+        new(["bound", "unit", "metric", "risk", "complexity", "sampling", "bound", "vacuous above"]);
+    for claim in &certificate.bounds {
+        let Claim { risk, complexity_term, sampling_term, bound, vacuous_above, .. } = claim;
+        let mark = if claim.vacuous { " (vacuous)" } else { "" };
+        table.add_row([
+            claim.name.clone(),
+            claim.unit.to_string(),
+            metric(claim.metric, claim.k),
+            format!("{risk:.4}"),
+            format!("{complexity_term:.4}"),
+            format!("{sampling_term:.4}"),
+            format!("{bound:.4}{mark}"),
+            format!("{vacuous_above:.4}"),
+        ]);
+    }
+    let bits = &certificate.artifact.bits;
+    let confidence = 100.0 * (1.0 - certificate.confidence.failure_probability);
+    format!(
+        "{table}\n\
+         code length K      {} bits: {} coordinates, {} codebook, {} counts, {} header, {} padding, {} choice\n\
+         certified text     {} documents, {} tokens\n\
+         confidence         {confidence} % for all claims together",
+        certificate.artifact.code_length,
+        bits.symbols,
+        bits.codebook,
+        bits.counts,
+        bits.header,
+        bits.padding,
+        bits.configuration,
+        certificate.corpus.documents,
+        certificate.corpus.tokens,
+    )
+}
+
+/// A metric in words.
+pub(crate) fn metric(metric: MetricName, k: Option<u32>) -> String {
+    match (metric, k) {
+        (MetricName::TopKError, Some(k)) => format!("top-{k} error"),
+        _ => "bits per token".to_owned(),
+    }
+}

@@ -1,0 +1,227 @@
+//! Checks a certificate against what it talks about.
+
+use std::path::Path;
+
+use bounds::{Bits, Unit};
+use burn::tensor::Device;
+use corpus::{Corpus, Sha256Hash};
+
+use super::certify::{Drawn, Scene, frozen, metrics};
+use super::evidence::Terms;
+use super::scores::ScoreFile;
+use super::{Certificate, Claim, MetricName, SampleRecord};
+use crate::atomic::FileError;
+use crate::artifact::{Artifact, CodeLength};
+use crate::scoring::{score_windows, tell};
+use crate::spec::BaseIdentity;
+use crate::{Error, Progress};
+
+/// Largest difference of a recomputed claim: `f64` functions differ by an ulp between platforms.
+const TOLERANCE: f64 = 1e-9;
+/// Largest difference of a recomputed token score, in nats: `f32` kernels differ between devices.
+const SCORE_TOLERANCE: f32 = 2e-3;
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verification {
+    /// Everything that was checked agrees.
+    Confirmed {
+        /// The certificate.
+        certificate: Box<Certificate>,
+        /// Tokens evaluated anew; 0 without a full verification.
+        rescored: u64,
+        /// Largest difference of a token's log-probability, in nats.
+        largest_difference: f32,
+    },
+    /// The first thing that differs, in a sentence.
+    Refuted(String),
+}
+
+/// Recomputes every number of the certificate at `path` from the files it names: the artifact is
+/// decoded and measured, the corpus hashed and counted, the sample drawn again, every bound computed
+/// from the stored scores. With a `device`, the model is rebuilt and every scored token evaluated
+/// anew.
+///
+/// # Errors
+/// If a file is missing or cannot be read, so that nothing can be said.
+pub fn verify(
+    path: &Path,
+    device: Option<&Device>,
+    now: &(dyn Fn() -> f64 + Sync),
+    progress: &dyn Progress,
+) -> Result<Verification, Error> {
+    match check(path, device, now, progress) {
+        Ok((certificate, rescored, largest_difference)) => Ok(Verification::Confirmed {
+            certificate: Box::new(certificate),
+            rescored,
+            largest_difference,
+        }),
+        Err(Error::Mismatch(reason)) => Ok(Verification::Refuted(reason)),
+        Err(error @ (Error::Format { .. } | Error::Decode(_) | Error::Bound(_))) => {
+            Ok(Verification::Refuted(error.to_string()))
+        }
+        Err(Error::Corpus(error)) if !matches!(error, corpus::Error::Io { .. }) => {
+            Ok(Verification::Refuted(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check(
+    path: &Path,
+    device: Option<&Device>,
+    now: &(dyn Fn() -> f64 + Sync),
+    progress: &dyn Progress,
+) -> Result<(Certificate, u64, f32), Error> {
+    let certificate = Certificate::read(path)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+
+    let artifact_path = folder.join(&certificate.artifact.file.path);
+    hashed(&artifact_path, &certificate.artifact.file.sha256, "artifact")?;
+    let artifact = Artifact::read(&artifact_path)?;
+    let bits = CodeLength::of(&artifact.payload, certificate.artifact.configurations);
+    same("code length in bits", &certificate.artifact.bits, &bits)?;
+    same("code length", &certificate.artifact.code_length, &bits.total())?;
+    same("base", &certificate.artifact.base, &artifact.spec.base)?;
+
+    let corpus = Corpus::open(folder.join(&certificate.corpus.path))?;
+    same("corpus hash", &certificate.corpus.sha256, &corpus.sha256())?;
+    corpus.verify()?;
+    same("tokenizer", &certificate.corpus.tokenizer, &corpus.manifest().tokenizer)?;
+    let near = corpus.manifest().near_duplicates.as_ref().map(|it| it.train_clusters);
+    same("number of effective documents", &certificate.corpus.effective_documents, &near)?;
+    same("context", &certificate.predictor.context, &artifact.spec.model.n_positions)?;
+    same("vocabulary", &corpus.manifest().tokenizer.vocab_size, &vocab(&artifact)?)?;
+
+    let scene = Scene::new(&corpus, certificate.corpus.prior, &certificate.predictor)?;
+    same("number of documents", &certificate.corpus.documents, &scene.blocks.documents())?;
+    same("number of tokens", &certificate.corpus.tokens, &scene.blocks.predictions())?;
+
+    let frozen = frozen(
+        &certificate.artifact.file.sha256,
+        &certificate.corpus.sha256,
+        &certificate.predictor,
+    );
+    let draw = |unit, record: &Option<SampleRecord>| -> Result<Option<Drawn>, Error> {
+        let Some(record) = record else { return Ok(None) };
+        let drawn = scene.draw(unit, record.seed, record.size, &frozen)?;
+        same("sample", record, &drawn.record)?;
+        Ok(Some(drawn))
+    };
+    let drawn = [
+        draw(Unit::Document, &certificate.documents)?,
+        draw(Unit::Token, &certificate.positions)?,
+    ];
+
+    let scores_path = folder.join(&certificate.scores.path);
+    let bytes = hashed(&scores_path, &certificate.scores.sha256, "score file")?;
+    let scored = ScoreFile::from_bytes(&bytes, &scores_path)?;
+    let levels = [&scored.documents, &scored.positions];
+    for (scores, drawn) in levels.into_iter().zip(&drawn) {
+        let found = scores.as_ref().map(|scores| scores.ln_p.len() as u64);
+        let expected = drawn.as_ref().and_then(|drawn| drawn.offsets.last().copied());
+        same("number of scored tokens", &found, &expected)?;
+    }
+
+    let mut top_k: Vec<u32> = Vec::new();
+    for k in certificate.bounds.iter().filter_map(|claim| claim.k) {
+        if !top_k.contains(&k) {
+            top_k.push(k);
+        }
+    }
+    let confidence = certificate.confidence;
+    if confidence.claims < certificate.bounds.len() as u64 {
+        let (claims, bounds) = (confidence.claims, certificate.bounds.len());
+        let reason = format!("{bounds} claims share a failure probability meant for {claims}");
+        return Err(Error::Mismatch(reason));
+    }
+    let terms = Terms {
+        vocab: corpus.manifest().tokenizer.vocab_size,
+        code_length: Bits::whole(bits.total()),
+        failure: confidence.failure_probability / confidence.claims as f64,
+    };
+    let claims = scene.claims(&scored, &drawn, &metrics(&top_k)?, terms)?;
+    same("number of claims", &certificate.bounds.len(), &claims.len())?;
+    for (stated, found) in certificate.bounds.iter().zip(&claims) {
+        agree(stated, found)?;
+    }
+
+    let mut rescored = 0;
+    let mut largest = 0_f32;
+    if let Some(device) = device {
+        let base = match (&artifact.spec.base, &certificate.artifact.base_path) {
+            (BaseIdentity::Random, _) | (_, None) => None,
+            (_, Some(path)) => Some(gpt2_model::load(&folder.join(path), device)?.0),
+        };
+        let model = artifact.rebuild(base, device)?;
+        for (scores, drawn) in levels.into_iter().zip(&drawn) {
+            let (Some(scores), Some(drawn)) = (scores, drawn) else { continue };
+            progress.begin("verify", "windows", drawn.windows.len() as u64);
+            let (start, mut at) = (now(), 0);
+            let batch = certificate.predictor.batch;
+            score_windows(&model, &scene.blocks, &drawn.windows, batch, |number, found| {
+                let stated = &scores.ln_p[at..at + found.ln_p.len()];
+                for (stated, found) in stated.iter().zip(&found.ln_p) {
+                    largest = largest.max((stated - found).abs());
+                }
+                if largest.is_nan() || largest > SCORE_TOLERANCE {
+                    let reason = format!(
+                        "a token's log-probability differs by {largest} nats from the score file, more than {SCORE_TOLERANCE}"
+                    );
+                    return Err(Error::Mismatch(reason));
+                }
+                at += found.ln_p.len();
+                let done = ((number + 1) * batch).min(drawn.windows.len()) as u64;
+                tell(progress, done, at as u64, now() - start)
+            })?;
+            progress.end();
+            rescored += at as u64;
+        }
+    }
+    Ok((certificate, rescored, largest))
+}
+
+fn vocab(artifact: &Artifact) -> Result<u32, Error> {
+    u32::try_from(artifact.spec.model.vocab_size)
+        .map_err(|_| Error::Mismatch("the model's vocabulary is beyond 32 bits".to_owned()))
+}
+
+fn hashed(path: &Path, expected: &Sha256Hash, what: &str) -> Result<Vec<u8>, Error> {
+    let bytes = std::fs::read(path).map_err(FileError::at("read", path))?;
+    let found = Sha256Hash::of(&[&bytes]);
+    if found == *expected {
+        return Ok(bytes);
+    }
+    let path = path.display();
+    Err(Error::Mismatch(format!(
+        "the {what} `{path}` has the SHA-256 {found}, the certificate is about {expected}"
+    )))
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, stated: &T, found: &T) -> Result<(), Error> {
+    if stated == found {
+        return Ok(());
+    }
+    Err(Error::Mismatch(format!("the {what} is stated as {stated:?}, but is {found:?}")))
+}
+
+fn agree(stated: &Claim, found: &Claim) -> Result<(), Error> {
+    let same_kind = (&stated.name, stated.unit, stated.metric, stated.k, stated.alpha, stated.vacuous)
+        == (&found.name, found.unit, found.metric, found.k, found.alpha, found.vacuous);
+    let numbers = |claim: &Claim| {
+        let Claim { risk, complexity_term, sampling_term, bound, vacuous_above, .. } = *claim;
+        [risk, complexity_term, sampling_term, bound, vacuous_above]
+    };
+    let close = |(a, b): (f64, f64)| (a - b).abs() <= TOLERANCE * a.abs().max(1.0);
+    if same_kind && numbers(stated).into_iter().zip(numbers(found)).all(close) {
+        return Ok(());
+    }
+    let metric = match stated.metric {
+        MetricName::BitsPerToken => "bits per token".to_owned(),
+        MetricName::TopKError => format!("top-{} error", stated.k.unwrap_or(0)),
+    };
+    Err(Error::Mismatch(format!(
+        "the {} bound on {metric} at the {} level is stated as {} (weight {:?}), but is {} (weight {:?})",
+        stated.name, stated.unit, stated.bound, stated.alpha, found.bound, found.alpha
+    )))
+}

@@ -1,0 +1,84 @@
+//! What can go wrong in a pipeline.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::atomic::FileError;
+use crate::schedule::ScheduleError;
+
+/// Why a pipeline stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration that cannot be read, or a value outside its range.
+    #[error("{0}")]
+    Config(String),
+    /// See [`FileError`].
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// See [`ScheduleError`].
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// A file of ours that is not what it should be.
+    #[error("`{path}` is no valid {what}: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two things that belong together differ.
+    #[error("{0}")]
+    Mismatch(String),
+    /// See [`corpus::Error`].
+    #[error(transparent)]
+    Corpus(#[from] corpus::Error),
+    /// See [`gpt2_model::ConfigError`].
+    #[error(transparent)]
+    Model(#[from] gpt2_model::ConfigError),
+    /// See [`gpt2_model::CheckpointError`].
+    #[error(transparent)]
+    Checkpoint(#[from] gpt2_model::CheckpointError),
+    /// See [`gpt2_model::DeviceError`].
+    #[error(transparent)]
+    Device(#[from] gpt2_model::DeviceError),
+    /// See [`adapters::LoraError`].
+    #[error(transparent)]
+    Lora(#[from] adapters::LoraError),
+    /// See [`subspace_projectors::LayoutError`].
+    #[error(transparent)]
+    Layout(#[from] subspace_projectors::LayoutError),
+    /// See [`subspace_projectors::ProjectorError`].
+    #[error(transparent)]
+    Projector(#[from] subspace_projectors::ProjectorError),
+    /// See [`quantizers::CodebookError`].
+    #[error(transparent)]
+    Codebook(#[from] quantizers::CodebookError),
+    /// See [`quantizers::DecodeError`].
+    #[error(transparent)]
+    Decode(#[from] quantizers::DecodeError),
+    /// See [`bounds::BoundError`].
+    #[error(transparent)]
+    Bound(#[from] bounds::BoundError),
+    /// The caller asked for an end, and what was finished is on disk.
+    #[error("interrupted; what was finished is kept, and `--resume` continues")]
+    Interrupted,
+}
+
+impl Error {
+    pub(crate) fn config(error: &dyn Display) -> Self {
+        Self::Config(error.to_string().trim().to_owned())
+    }
+
+    pub(crate) fn value(key: &str, value: &dyn Display, expected: &str) -> Self {
+        Self::Config(format!("`{key}` is {value}, expected {expected}"))
+    }
+
+    pub(crate) fn format(path: &Path, what: &'static str, reason: impl Display) -> Self {
+        Self::Format { path: path.to_owned(), what, reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+
+mod artifact;
+mod atomic;
+mod blocks;
+mod certificate;
+mod config;
+mod error;
+mod generate;
+mod metrics;
+mod progress;
+mod run;
+mod schedule;
+mod scoring;
+mod spec;
+mod subspace;
+mod train;
+
+pub use artifact::{Artifact, CodeLength};
+pub use certificate::{
+    ArtifactRecord, Certificate, Certifier, Claim, Confidence, CorpusRecord, FileRecord, MetricName,
+    Predictor, SampleRecord, Subject, Verification, verify,
+};
+pub use config::{
+    BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, SubspaceConfig, TrainConfig,
+    Units,
+};
+pub use atomic::FileError;
+pub use error::Error;
+pub use progress::Progress;
+pub use run::Run;
+pub use schedule::{LearningRate, ScheduleError};
+pub use spec::{BaseIdentity, Spec};
+pub use subspace::Subspace;
+pub use train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};

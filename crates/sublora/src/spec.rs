@@ -1,0 +1,172 @@
+//! What a decoder needs besides the coded vector: the model, where its base comes from, and the
+//! subspace its adapters live in.
+
+use adapters::{LoraConfig, LoraGpt2};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+use corpus::Sha256Hash;
+use counter_rng::Key;
+use gpt2_model::{Gpt2Config, PlainGpt2, parameters, read};
+use serde::{Deserialize, Serialize};
+use subspace_projectors::{Layout, Projector};
+
+use crate::Error;
+use crate::config::SubspaceConfig;
+
+/// Everything that was fixed before training and that the decoder is told, free of charge: it does
+/// not depend on the certified sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Shape of the model.
+    pub model: Gpt2Config,
+    /// Seed of every random part: base, adapters, projector.
+    pub seed: u64,
+    /// The frozen weights.
+    pub base: BaseIdentity,
+    /// Adapters, if any.
+    pub lora: Option<LoraConfig>,
+    /// Without adapters: patterns of the base weights that move.
+    pub trainable: Vec<String>,
+    /// The subspace.
+    pub sublora: Option<SubspaceConfig>,
+}
+
+/// Base weights, told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum BaseIdentity {
+    /// Drawn from the seed.
+    Random,
+    /// A file that goes with the artifact.
+    Weights {
+        /// Of names, shapes and values in the order of the model.
+        sha256: Sha256Hash,
+    },
+}
+
+impl BaseIdentity {
+    /// The identity of given weights.
+    ///
+    /// # Errors
+    /// If the device does not hand a weight back.
+    pub fn of(base: &PlainGpt2) -> Result<Self, Error> {
+        let mut parts = vec![b"sublora base 1".to_vec()];
+        for (name, data) in read(base, |_| true)? {
+            parts.push(format!("\n{name} {:?}\n", data.shape()).into_bytes());
+            parts.push(data.iter::<f32>().flat_map(f32::to_le_bytes).collect());
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        Ok(Self::Weights { sha256: Sha256Hash::of(&parts) })
+    }
+}
+
+impl Spec {
+    /// The random base of this spec.
+    ///
+    /// # Errors
+    /// A shape that is no GPT-2.
+    pub fn random_base(&self, device: &Device) -> Result<PlainGpt2, Error> {
+        Ok(PlainGpt2::random(&self.model, self.key("base"), device)?)
+    }
+
+    /// Puts the adapters in and marks what is trained, in the order of the model.
+    ///
+    /// # Errors
+    /// A base that is not the one of this spec, adapters that make no sense, or nothing to train.
+    pub fn assemble(&self, base: PlainGpt2) -> Result<(LoraGpt2, Layout), Error> {
+        if self.base != BaseIdentity::Random && BaseIdentity::of(&base)? != self.base {
+            let message = "the base weights are not the ones this model was trained on".to_owned();
+            return Err(Error::Mismatch(message));
+        }
+        let adapters = self.lora.clone().unwrap_or(LoraConfig { sites: vec![], ..Default::default() });
+        let model = adapters.adapt(base, self.key("lora"))?;
+        let is_adapter = |name: &str| name.ends_with(".lora_A") || name.ends_with(".lora_B");
+        let chosen = |name: &str| match &self.lora {
+            Some(_) => is_adapter(name),
+            None => self.trainable.iter().any(|pattern| matches(pattern, &trim_base(name))),
+        };
+        let weights = parameters(&model).into_iter().filter(|weight| chosen(&weight.name));
+        let layout = Layout::new(weights.map(|weight| (weight.name, weight.shape)))?;
+        if layout.ambient() == 0 {
+            let reason = "nothing to train: no adapter site is listed and no weight is chosen";
+            return Err(Error::Config(reason.to_owned()));
+        }
+        let mut arrange = Arrange { path: Vec::new(), next: 0, layout: &layout };
+        Ok((model.map(&mut arrange), layout))
+    }
+
+    /// The projector of this spec, if it has a subspace.
+    ///
+    /// # Errors
+    /// A dimension or sites that do not fit `layout`.
+    pub fn projector(&self, layout: &Layout) -> Result<Option<Box<dyn Projector>>, Error> {
+        let Some(subspace) = &self.sublora else { return Ok(None) };
+        let method = subspace.projector.as_dyn();
+        Ok(Some(method.build(layout, subspace.intrinsic_dim, self.key("projector"))?))
+    }
+
+    fn key(&self, purpose: &str) -> Key {
+        Key::from_seed(self.seed).derive(purpose)
+    }
+}
+
+/// A layer's frozen weight is a field of the adapter that wraps it; users name it as in a checkpoint.
+fn trim_base(name: &str) -> String {
+    name.replace(".base.", ".")
+}
+
+/// `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
+            (0..=tail.len()).filter(|&i| tail.is_char_boundary(i)).any(|i| matches(rest, &tail[i..]))
+        }),
+    }
+}
+
+/// Gives every weight the number of its place, so that an optimiser's state finds it again in another
+/// process, and gradients to those of the layout only.
+struct Arrange<'a> {
+    path: Vec<String>,
+    next: u64,
+    layout: &'a Layout,
+}
+
+impl ModuleMapper for Arrange<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(match name {
+            "gamma" => "weight".to_owned(),
+            "beta" => "bias".to_owned(),
+            other => other.to_owned(),
+        });
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        let trained = self.layout.tensors().iter().any(|tensor| tensor.name() == name);
+        self.next += 1;
+        let (_, value, mapper) = param.consume();
+        let param = Param::from_mapped_value(ParamId::from(self.next), value.detach(), mapper);
+        param.set_require_grad(trained)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_like_a_shell() {
+        assert!(matches("*", "h.0.ln_1.weight"));
+        assert!(matches("h.*.ln_?.weight".replace('?', "1").as_str(), "h.0.ln_1.weight"));
+        assert!(matches("*.bias", "ln_f.bias"));
+        assert!(!matches("*.bias", "ln_f.weight"));
+        assert!(!matches("wte", "wte.weight"));
+    }
+}

@@ -1,0 +1,129 @@
+//! $\theta = \theta_0 + P\alpha$ and its gradient.
+//!
+//! Both products run on the host in a fixed order: the weights of a decoded model have the same bits
+//! on every backend.
+
+use adapters::LoraGpt2;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
+use gpt2_model::{DeviceError, assign, host, read};
+use subspace_projectors::{Layout, Projector};
+
+use crate::Error;
+
+/// The trained weights of a model as an affine image of a few coordinates.
+pub struct Subspace {
+    layout: Layout,
+    projector: Box<dyn Projector>,
+    /// `[D]`, the weights at the origin.
+    origin: Vec<f32>,
+}
+
+impl Subspace {
+    /// The subspace through the present weights of `model`.
+    ///
+    /// # Errors
+    /// If the device does not hand a weight back.
+    pub fn new(
+        model: &LoraGpt2,
+        layout: Layout,
+        projector: Box<dyn Projector>,
+    ) -> Result<Self, Error> {
+        let origin = weights(model, &layout)?;
+        Ok(Self { layout, projector, origin })
+    }
+
+    /// Number of coordinates.
+    pub fn dimension(&self) -> usize {
+        self.projector.shape().intrinsic
+    }
+
+    /// The weights at `alpha`, `[d]`, flat: `[D]`.
+    pub fn weights_at(&self, alpha: &[f32]) -> Vec<f32> {
+        let mut theta = vec![0.0; self.origin.len()];
+        self.projector.apply(alpha, &mut theta);
+        theta.iter_mut().zip(&self.origin).for_each(|(theta, origin)| *theta += origin);
+        theta
+    }
+
+    /// Puts the weights at `alpha`, `[d]`, into `model`.
+    pub fn place(&self, model: LoraGpt2, alpha: &[f32]) -> LoraGpt2 {
+        put_weights(model, &self.layout, &self.weights_at(alpha))
+    }
+
+    /// $P^\top$ of the gradient, `[d]`.
+    ///
+    /// # Errors
+    /// If the device does not hand a gradient back.
+    pub fn pull_back(&self, model: &LoraGpt2, grads: &GradientsParams) -> Result<Vec<f32>, Error> {
+        let gradient = flat_gradient(model, &self.layout, grads)?;
+        let mut out = vec![0.0; self.dimension()];
+        self.projector.apply_t(&gradient, &mut out);
+        Ok(out)
+    }
+}
+
+/// The trained weights, flat: `[D]`.
+pub(crate) fn weights(model: &LoraGpt2, layout: &Layout) -> Result<Vec<f32>, Error> {
+    let chosen = |name: &str| layout.tensors().iter().any(|tensor| tensor.name() == name);
+    let tensors = read(model, chosen)?;
+    let values: Vec<Vec<f32>> = tensors.iter().map(|(_, data)| data.iter::<f32>().collect()).collect();
+    Ok(layout.flatten(&values)?)
+}
+
+/// Replaces the trained weights by `theta`, `[D]`.
+pub(crate) fn put_weights(model: LoraGpt2, layout: &Layout, theta: &[f32]) -> LoraGpt2 {
+    assign(model, |name, _shape| {
+        let tensor = layout.tensors().iter().find(|tensor| tensor.name() == name)?;
+        Some(theta[tensor.range()].to_vec())
+    })
+}
+
+/// The gradient of the trained weights, flat: `[D]`. A weight that the loss does not reach has zero.
+fn flat_gradient(
+    model: &LoraGpt2,
+    layout: &Layout,
+    grads: &GradientsParams,
+) -> Result<Vec<f32>, Error> {
+    let mut gather = Gather { path: Vec::new(), layout, grads, found: Ok(vec![0.0; layout.ambient()]) };
+    model.visit(&mut gather);
+    Ok(gather.found?)
+}
+
+struct Gather<'a> {
+    path: Vec<String>,
+    layout: &'a Layout,
+    grads: &'a GradientsParams,
+    found: Result<Vec<f32>, DeviceError>,
+}
+
+impl ModuleVisitor for Gather<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(match name {
+            "gamma" => "weight".to_owned(),
+            "beta" => "bias".to_owned(),
+            other => other.to_owned(),
+        });
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.path.join(".");
+        let tensor = self.layout.tensors().iter().find(|tensor| tensor.name() == name);
+        let (Some(tensor), Some(gradient)) = (tensor, self.grads.get::<D>(param.id)) else { return };
+        let data = host(gradient);
+        if let (Ok(found), Ok(data)) = (&mut self.found, &data) {
+            copy(data, &mut found[tensor.range()]);
+        } else if let Err(error) = data {
+            self.found = Err(error);
+        }
+    }
+}
+
+fn copy(data: &TensorData, out: &mut [f32]) {
+    out.iter_mut().zip(data.iter::<f32>()).for_each(|(out, value)| *out = value);
+}

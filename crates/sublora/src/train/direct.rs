@@ -1,0 +1,116 @@
+//! Training the weights themselves: all of a model, or its adapters.
+
+use adapters::LoraGpt2;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::Tensor;
+use gpt2_model::host;
+use subspace_projectors::Layout;
+
+use super::Parameters;
+use crate::Error;
+use crate::config::TrainConfig;
+use crate::subspace::{put_weights, weights};
+
+/// `AdamW` on the weights of a layout.
+pub struct Direct {
+    layout: Layout,
+    optimizer: ModuleOptimizer,
+    clip: f64,
+}
+
+impl Direct {
+    /// A fresh optimiser for the weights of `layout`.
+    pub fn new(layout: Layout, config: &TrainConfig) -> Self {
+        Self { layout, optimizer: adam_w(config.weight_decay), clip: config.clip }
+    }
+}
+
+/// The reference setting: betas 0.9 and 0.999, epsilon 1e-6.
+pub(super) fn adam_w(weight_decay: f64) -> ModuleOptimizer {
+    let config = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.999).with_epsilon(1e-6);
+    config.with_weight_decay(weight_decay as f32).init()
+}
+
+/// Continues from the bytes of an optimiser's state.
+pub(super) fn restored(optimizer: ModuleOptimizer, bytes: &[u8]) -> Result<ModuleOptimizer, Error> {
+    let bytes = burn::tensor::Bytes::from_bytes_vec(bytes.to_vec());
+    optimizer.from_bytes(bytes).map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))
+}
+
+impl Parameters for Direct {
+    fn step(
+        &mut self,
+        model: LoraGpt2,
+        grads: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<LoraGpt2, Error> {
+        let norm = global_norm(&model, &grads)?;
+        // Scaling every gradient by one factor is scaling the step's own numbers: AdamW's update
+        // depends on the factor through its moments, so the gradients themselves are scaled.
+        let grads = if norm > self.clip { scaled(&model, grads, self.clip / norm) } else { grads };
+        Ok(self.optimizer.step(learning_rate, model, grads))
+    }
+
+    fn values(&self, model: &LoraGpt2) -> Result<Vec<(String, Vec<f32>)>, Error> {
+        let theta = weights(model, &self.layout)?;
+        let tensors = self.layout.tensors().iter();
+        Ok(tensors.map(|it| (it.name().to_owned(), theta[it.range()].to_vec())).collect())
+    }
+
+    fn restore(
+        &mut self,
+        model: LoraGpt2,
+        values: &[(String, Vec<f32>)],
+        optimizer: Option<&[u8]>,
+    ) -> Result<LoraGpt2, Error> {
+        let names = self.layout.tensors().iter().map(subspace_projectors::Tensor::name);
+        if !names.eq(values.iter().map(|(name, _)| name.as_str())) {
+            return Err(Error::Mismatch("the checkpoint is of a model with other weights".to_owned()));
+        }
+        let flat: Vec<&[f32]> = values.iter().map(|(_, values)| values.as_slice()).collect();
+        let theta = self.layout.flatten(&flat)?;
+        if let Some(bytes) = optimizer {
+            self.optimizer = restored(self.optimizer.clone(), bytes)?;
+        }
+        Ok(put_weights(model, &self.layout, &theta))
+    }
+
+    fn optimizer(&self) -> Result<Vec<u8>, Error> {
+        let bytes = self.optimizer.into_bytes();
+        let bytes = bytes.map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))?;
+        Ok(bytes.to_vec())
+    }
+}
+
+fn global_norm(model: &LoraGpt2, grads: &GradientsParams) -> Result<f64, Error> {
+    struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.get::<D>(param.id) {
+                self.1.push((gradient.clone() * gradient).sum());
+            }
+        }
+    }
+    let mut squares = Squares(grads, Vec::new());
+    model.visit(&mut squares);
+    let mut sum = 0.0;
+    for square in squares.1 {
+        sum += host(square)?.iter::<f64>().sum::<f64>();
+    }
+    Ok(sum.sqrt())
+}
+
+fn scaled(model: &LoraGpt2, grads: GradientsParams, factor: f64) -> GradientsParams {
+    struct Scale(GradientsParams, f64);
+    impl ModuleVisitor for Scale {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.remove::<D>(param.id) {
+                self.0.register(param.id, gradient * self.1);
+            }
+        }
+    }
+    let mut scale = Scale(grads, factor);
+    model.visit(&mut scale);
+    scale.0
+}

@@ -1,0 +1,251 @@
+//! The training loop: batches, gradients, updates, held-out evaluation, checkpoints.
+
+mod direct;
+mod in_subspace;
+mod state;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use adapters::LoraGpt2;
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use corpus::{WindowIndex, WindowSampler};
+use gpt2_model::{cross_entropy, host};
+
+pub use direct::Direct;
+pub use in_subspace::InSubspace;
+use state::State;
+
+use crate::atomic::FileError;
+use crate::config::TrainConfig;
+use crate::metrics::MetricsLog;
+use crate::{Error, Progress};
+
+/// What a step changes: the weights themselves, or the coordinates of a subspace.
+pub trait Parameters {
+    /// Takes one optimiser step along `grads`, the gradients of the model's weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn step(
+        &mut self,
+        model: LoraGpt2,
+        grads: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<LoraGpt2, Error>;
+
+    /// What is trained, by name.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn values(&self, model: &LoraGpt2) -> Result<Vec<(String, Vec<f32>)>, Error>;
+
+    /// Goes back to `values` and, if given, to an optimiser state.
+    ///
+    /// # Errors
+    /// If the values are not those of this model, or the state cannot be read.
+    fn restore(
+        &mut self,
+        model: LoraGpt2,
+        values: &[(String, Vec<f32>)],
+        optimizer: Option<&[u8]>,
+    ) -> Result<LoraGpt2, Error>;
+
+    /// The optimiser's state.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn optimizer(&self) -> Result<Vec<u8>, Error>;
+}
+
+/// Where the windows come from.
+pub struct Data<'a> {
+    /// To train on: windows of `seq + 1` tokens.
+    pub train: WindowSampler<'a>,
+    /// Held out, if there is anything.
+    pub held_out: Option<WindowSampler<'a>>,
+}
+
+/// How a training run ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Least held-out loss, in nats; of the last step's batch if nothing is held out.
+    pub best_loss: f64,
+    /// Step it was reached at.
+    pub best_step: u64,
+}
+
+/// One training run and its folder.
+pub struct Trainer<'a> {
+    /// The loop.
+    pub config: &'a TrainConfig,
+    /// Holds `last.safetensors`, `best.safetensors` and the metrics.
+    pub folder: PathBuf,
+    /// The clock, in seconds, for the metrics and the rate.
+    pub now: &'a (dyn Fn() -> f64 + Sync),
+    /// Who listens.
+    pub progress: &'a dyn Progress,
+}
+
+impl Trainer<'_> {
+    /// Trains to the end and returns the model at its best held-out loss. With `resume`, goes on
+    /// from the last checkpoint and comes to the same losses as a run that never stopped.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after a checkpoint if the listener asked for it; else what failed.
+    pub fn run(
+        &self,
+        task: &str,
+        model: LoraGpt2,
+        parameters: &mut dyn Parameters,
+        data: &Data<'_>,
+        resume: bool,
+    ) -> Result<(LoraGpt2, Outcome), Error> {
+        let last = self.folder.join("last.safetensors");
+        let best = self.folder.join("best.safetensors");
+        std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
+        let mut model = model;
+        let mut outcome = Outcome { best_loss: f64::INFINITY, best_step: 0 };
+        let mut start = 0;
+        if resume && last.exists() {
+            let state = State::read(&last)?;
+            model = parameters.restore(model, &state.values, Some(&state.optimizer))?;
+            (start, outcome) = (state.step, state.outcome);
+        }
+        let mut metrics = if start > 0 {
+            MetricsLog::resume(&self.folder, start, self.now)?
+        } else {
+            MetricsLog::create(&self.folder, self.now)?
+        };
+        self.progress.begin(task, "steps", self.config.steps);
+        let (mut since, mut tokens) = ((self.now)(), 0_u64);
+        for step in start..self.config.steps {
+            let learning_rate = self.config.learning_rate.at(step, self.config.steps);
+            let (loss, grads) = self.gradients(&model, &data.train, step)?;
+            model = parameters.step(model, grads, learning_rate)?;
+            tokens += (self.config.batch * self.config.seq) as u64 * self.config.accumulation;
+            let rate = tokens as f64 / ((self.now)() - since).max(1e-9);
+            let done = step + 1;
+            let bits = loss / std::f64::consts::LN_2;
+            let record = [("train/bits_per_token", bits), ("learning_rate", learning_rate)];
+            metrics.record(step, &record)?;
+            let note = format!("{bits:.3} bits/token, {rate:.0} tokens/s");
+            let flow = self.progress.update(done, &note);
+            if done % self.config.eval_every == 0 || done == self.config.steps || flow.is_break() {
+                let held_out = match &data.held_out {
+                    Some(windows) => self.evaluate(&model, windows)?,
+                    None => loss,
+                };
+                let bits = held_out / std::f64::consts::LN_2;
+                metrics.record(step, &[("held_out/bits_per_token", bits), ("tokens_per_s", rate)])?;
+                if held_out < outcome.best_loss {
+                    outcome = Outcome { best_loss: held_out, best_step: done };
+                }
+                let state = State {
+                    step: done,
+                    outcome,
+                    values: parameters.values(&model)?,
+                    optimizer: parameters.optimizer()?,
+                };
+                if outcome.best_step == done {
+                    State { optimizer: Vec::new(), ..state.clone() }.write(&best)?;
+                }
+                state.write(&last)?;
+                (since, tokens) = ((self.now)(), 0);
+            }
+            if flow == ControlFlow::Break(()) && done < self.config.steps {
+                return Err(Error::Interrupted);
+            }
+        }
+        self.progress.end();
+        if best.exists() {
+            model = self.restore_best(model, parameters)?;
+        }
+        Ok((model, outcome))
+    }
+
+    /// Goes to the values with the best held-out loss of a finished run.
+    ///
+    /// # Errors
+    /// If there are none, or they are of another model.
+    pub fn restore_best(
+        &self,
+        model: LoraGpt2,
+        parameters: &mut dyn Parameters,
+    ) -> Result<LoraGpt2, Error> {
+        let best = State::read(&self.folder.join("best.safetensors"))?;
+        parameters.restore(model, &best.values, None)
+    }
+
+    /// Mean loss of a step's micro-batches, in nats, and the gradients of that mean.
+    fn gradients(
+        &self,
+        model: &LoraGpt2,
+        windows: &WindowSampler<'_>,
+        step: u64,
+    ) -> Result<(f64, GradientsParams), Error> {
+        let mut accumulator = GradientsAccumulator::new();
+        let mut total = 0.0;
+        let device = model.wte.weight.device();
+        device.seed(step); // of dropout, so that a resumed run draws the same masks
+        for micro_batch in 0..self.config.accumulation {
+            let index = WindowIndex { step, micro_batch, row: 0 };
+            let (x, y) = batch(windows, index, self.config.batch, &device);
+            let loss = mean_loss(model, x, y);
+            total += scalar(loss.clone())?;
+            let loss = loss / self.config.accumulation as f64;
+            let grads = GradientsParams::from_grads(loss.backward(), model);
+            accumulator.accumulate(model, grads);
+        }
+        Ok((total / self.config.accumulation as f64, accumulator.grads()))
+    }
+
+    /// Mean loss over the fixed evaluation windows, in nats, with dropout off.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn evaluate(&self, model: &LoraGpt2, windows: &WindowSampler<'_>) -> Result<f64, Error> {
+        let model = model.valid();
+        let device = model.wte.weight.device();
+        let mut total = 0.0;
+        for micro_batch in 0..self.config.eval_batches.max(1) {
+            let index = WindowIndex { step: 0, micro_batch, row: 0 };
+            let (x, y) = batch(windows, index, self.config.batch, &device);
+            total += scalar(mean_loss(&model, x, y))?;
+        }
+        Ok(total / self.config.eval_batches.max(1) as f64)
+    }
+}
+
+/// Inputs `[batch, seq]` and targets `[batch * seq]` of the windows from `index` on.
+fn batch(
+    windows: &WindowSampler<'_>,
+    index: WindowIndex,
+    rows: usize,
+    device: &Device,
+) -> (Tensor<2, Int>, Tensor<1, Int>) {
+    let seq = windows.length() - 1;
+    let mut window = vec![0; seq + 1];
+    let (mut x, mut y) = (Vec::with_capacity(rows * seq), Vec::with_capacity(rows * seq));
+    for row in 0..rows as u64 {
+        windows.fill(WindowIndex { row, ..index }, &mut window);
+        x.extend(window[..seq].iter().map(|&token| i64::from(token)));
+        y.extend(window[1..].iter().map(|&token| i64::from(token)));
+    }
+    let x = Tensor::from_data(TensorData::new(x, [rows, seq]), device);
+    let y = Tensor::from_data(TensorData::new(y, [rows * seq]), &device.clone().inner());
+    (x, y)
+}
+
+fn mean_loss(model: &LoraGpt2, x: Tensor<2, Int>, y: Tensor<1, Int>) -> Tensor<1> {
+    let hidden = model.hidden(x);
+    let [batch, seq, d_model] = hidden.dims();
+    cross_entropy(&model.head_factors(hidden.reshape([batch * seq, d_model])), y)
+}
+
+fn scalar(loss: Tensor<1>) -> Result<f64, Error> {
+    let data = host(loss.inner())?;
+    Ok(f64::from(data.iter::<f32>().next().unwrap_or(f32::NAN)))
+}
