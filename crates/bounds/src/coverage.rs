@@ -232,9 +232,9 @@ impl Bound for Optimist {
 fn a_bound_that_is_too_small_is_found_out() {
     for unit in [Unit::Document, Unit::Token] {
         for scheme in [Scheme::Full, Scheme::Uniform, Scheme::Blocks] {
-                    if scheme == Scheme::Blocks && unit != Unit::Token {
-                        continue;
-                    }
+            if scheme == Scheme::Blocks && unit != Unit::Token {
+                continue;
+            }
             for (law, draw) in laws(unit) {
                 let rate = violations(&Optimist, unit, TOP_1, scheme, *draw).unwrap();
                 assert!(rate > 0.3, "{law}, {scheme:?}: {rate}");

@@ -103,6 +103,12 @@ mod tests {
     }
 
     #[test]
+    fn the_variance_limit_is_that_of_the_range() {
+        // Half the losses at either end of a range of 2: 101/100 * 1.
+        assert_close(variance_limit(0.7, 2.0, 1e3, 10.0, 101.0), 1.01, 1e-15);
+    }
+
+    #[test]
     fn one_document_has_no_variance() {
         let error = BoundError::TooFew { found: 1, needed: 2 };
         assert_eq!(EmpiricalBernstein {}.certify(&evidence(&[0.5])), Err(error));

@@ -71,11 +71,20 @@ mod tests {
     use std::f64::consts::LN_2;
 
     use super::*;
-    use crate::testing::assert_close;
+    use crate::testing::{assert_close, delta, evidence};
 
     #[test]
     fn on_a_binary_rate_it_is_the_product_bound() {
         // s = 1/2: (1 - 2^-.3 e^-.05) / (1/2), the product bound's value at a binary risk of .3.
         assert_close(fixed_t(0.3, 0.05, LN_2), 0.454_723_240_929_5, 1e-12);
+        // The same as a certificate: one exponent, ten tokens, c = 0.5/10.
+        let values = [0.3; 10];
+        let evidence = Evidence {
+            unit: Unit::Token,
+            training_failure: delta((-0.5_f64).exp()),
+            ..evidence(&values)
+        };
+        let certified = FixedT { exponents: NonZeroU32::MIN }.certify(&evidence).unwrap();
+        assert_close(certified.bound, 0.454_723_240_929_5, 1e-12);
     }
 }

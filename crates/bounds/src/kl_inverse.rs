@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::parity::root;
-    use crate::testing::assert_close;
+    use crate::testing::{assert_close, seeded};
 
     #[test]
     fn inverses_of_the_reference() {
@@ -127,6 +127,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(seeded())]
+
         #[test]
         fn never_worse_than_hoeffding(p in 0.0..=1.0_f64, exponent in -9.0..1.0_f64) {
             let c = 10_f64.powf(exponent);

@@ -107,10 +107,10 @@ mod tests {
     use counter_rng::Key;
 
     use super::*;
+    use crate::Sampling;
     use crate::Smoothing;
     use crate::kl_inverse::kl_inverse;
     use crate::testing::{assert_close, evidence};
-    use crate::Sampling;
 
     /// $g_s$ of all units.
     fn mean_log(s: f64, units: &[f64]) -> f64 {
@@ -127,6 +127,11 @@ mod tests {
         }
         let binary = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
         assert_close(limit(0.5, mean_log(0.5, &binary), 0.05), 0.454_723_240_929_5, 1e-12);
+    }
+
+    #[test]
+    fn a_useless_sample_leaves_the_range() {
+        assert_eq!(lower_limit(0.5, &[0.2, 0.4], 1e9), -LN_2);
     }
 
     #[test]

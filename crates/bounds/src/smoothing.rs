@@ -91,7 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::assert_close;
+    use crate::testing::{assert_close, seeded};
 
     #[test]
     fn widths_of_the_reference_grid() {
@@ -120,6 +120,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(seeded())]
+
         #[test]
         fn the_loss_runs_from_b_over_log_v_to_a(
             alpha in 1e-9..1.0 - 1e-9_f64, vocab in 2..200_000_u32, p in 0.0..1.0_f64, q in 0.0..1.0_f64,

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use proptest::test_runner::{Config, RngSeed};
+
 use crate::{Bits, Evidence, FailureProbability, LossRange, Metric, Sampling, Unit};
 
 /// Fails unless `value` is within a relative `tolerance` of `expected`.
@@ -27,6 +29,11 @@ pub(crate) fn evidence(values: &[f64]) -> Evidence<'_> {
         training_failure: delta(0.025),
         sample_failure: delta(0.025),
     }
+}
+
+/// Property tests that are the same at every run.
+pub(crate) fn seeded() -> Config {
+    Config { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() }
 }
 
 pub(crate) fn delta(value: f64) -> FailureProbability {
