@@ -107,7 +107,9 @@ pub(super) struct Encoder(DefaultRangeEncoder);
 
 impl Coder for Encoder {
     fn bit(&mut self, model: &mut Bit, bit: bool) -> Result<bool, DecodeError> {
-        let Ok(()) = self.0.encode_symbol(bit, *model) else { unreachable!("both bits are possible") };
+        let Ok(()) = self.0.encode_symbol(bit, *model) else {
+            unreachable!("both bits are possible")
+        };
         model.observe(bit);
         Ok(bit)
     }

@@ -106,7 +106,9 @@ impl Setting {
             q[entry.token as usize] = powers[place(entry.exponent)];
         }
         let sum: f64 = q.iter().sum();
-        q.iter_mut().for_each(|weight| *weight /= sum);
+        for weight in &mut q {
+            *weight /= sum;
+        }
 
         let mut costs = Costs::initial();
         let mut rows = Vec::new();
@@ -150,7 +152,8 @@ impl Setting {
         // because they do not.
         let pays = |cell: &Cell| {
             let expected = total * cell.base;
-            let ratio = if cell.count > 0.0 { cell.count * (cell.count / expected).log2() } else { 0.0 };
+            let ratio =
+                if cell.count > 0.0 { cell.count * (cell.count / expected).log2() } else { 0.0 };
             ratio - (cell.count - expected) / std::f64::consts::LN_2 > 0.5 * self.price
         };
         let mut cells: Vec<Cell> =

@@ -26,8 +26,7 @@ pub struct PairCounts {
 
 impl PairCounts {
     /// Counts within each of `documents`: a separator and the tokens that are scored, as
-    /// `corpus::TokenFile::scored` gives them. Several times the tokens' memory is never held, only
-    /// the distinct pairs.
+    /// `corpus::TokenFile::scored` gives them. Memory is that of the distinct pairs.
     ///
     /// # Errors
     /// If a token is not below `vocab`.
@@ -75,10 +74,14 @@ impl Table {
         Self { vocab, dense, sparse: FxHashMap::default() }
     }
 
-    fn count(&mut self, document: impl IntoIterator<Item = u32>) -> Result<(), TokenAboveVocabulary> {
+    fn count(
+        &mut self,
+        document: impl IntoIterator<Item = u32>,
+    ) -> Result<(), TokenAboveVocabulary> {
         let vocab = self.vocab;
-        let check =
-            |token| if token < vocab { Ok(token) } else { Err(TokenAboveVocabulary { token, vocab }) };
+        let check = |token| {
+            if token < vocab { Ok(token) } else { Err(TokenAboveVocabulary { token, vocab }) }
+        };
         let mut tokens = document.into_iter();
         let Some(first) = tokens.next() else { return Ok(()) };
         let mut previous = check(first)?;

@@ -19,7 +19,7 @@ use super::binary_coder::{Bit, Coder, DecodeError, Decoder, Encoder, Gamma};
 /// Largest magnitude of an exponent.
 pub(super) const MAX_EXPONENT: i8 = 31;
 /// Exponents of a code, at most.
-const MAX_ENTRIES: usize = 1 << 22;
+pub(super) const MAX_ENTRIES: usize = 1 << 22;
 /// Classes of pairs by how often they are to be expected.
 pub(super) const CLASSES: usize = 8;
 
@@ -167,7 +167,7 @@ impl Table {
     /// Codes `known`, or reads a table of which only the vocabulary is known.
     fn code(coder: &mut impl Coder, known: &Self) -> Result<Self, DecodeError> {
         let vocab = known.vocab;
-        let mut even = || Bit::default();
+        let even = Bit::default;
         let high = coder.bit(&mut even(), known.log_step & 2 != 0)?;
         let low = coder.bit(&mut even(), known.log_step & 1 != 0)?;
         let log_step = u8::from(high) << 1 | u8::from(low);
@@ -197,7 +197,8 @@ impl Table {
                 return Err(DecodeError::TooManyEntries { max: MAX_ENTRIES });
             }
             let token = |place| ranking.order[place as usize];
-            let row = row.into_iter().map(|(place, exponent)| Entry { token: token(place), exponent });
+            let row =
+                row.into_iter().map(|(place, exponent)| Entry { token: token(place), exponent });
             let row_of = &mut rows[context as usize];
             row_of.extend(row);
             row_of.sort_unstable_by_key(|entry| entry.token);
@@ -216,10 +217,10 @@ impl Table {
         let mut bytes = Vec::new();
         let mut len = words.len() / 4;
         while len > 0x7f {
-            bytes.push((len & 0x7f) as u8 | 0x80);
+            bytes.push(len.to_le_bytes()[0] | 0x80);
             len >>= 7;
         }
-        bytes.push(len as u8);
+        bytes.push(len.to_le_bytes()[0]);
         bytes.extend(words);
         Ok(bytes)
     }
@@ -235,13 +236,15 @@ impl Table {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "powers of two are exact")]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     fn row(vocab: u32) -> impl Strategy<Value = Vec<Entry>> {
-        let exponent = (1..=MAX_EXPONENT, any::<bool>()).prop_map(|(e, sign)| if sign { e } else { -e });
+        let exponent =
+            (1..=MAX_EXPONENT, any::<bool>()).prop_map(|(e, sign)| if sign { e } else { -e });
         proptest::collection::btree_map(0..vocab, exponent, 0..vocab as usize).prop_map(|map| {
             map.into_iter().map(|(token, exponent)| Entry { token, exponent }).collect()
         })
@@ -250,8 +253,12 @@ mod tests {
     fn table() -> impl Strategy<Value = Table> {
         (1_u32..12).prop_flat_map(|vocab| {
             let rows = proptest::option::of(proptest::collection::vec(row(vocab), vocab as usize));
-            (0_u8..4, row(vocab), rows)
-                .prop_map(move |(log_step, base, rows)| Table { vocab, log_step, base, rows })
+            (0_u8..4, row(vocab), rows).prop_map(move |(log_step, base, rows)| Table {
+                vocab,
+                log_step,
+                base,
+                rows,
+            })
         })
     }
 
