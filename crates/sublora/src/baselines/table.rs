@@ -287,6 +287,35 @@ mod tests {
         }
     }
 
+    /// Four decisions of probability 1/2 each: step 2, low bit, no rows, no exponents.
+    #[test]
+    fn the_shortest_code_by_hand() {
+        let table = Table { vocab: 3, log_step: 2, base: Vec::new(), rows: None };
+        let bytes = table.encode().unwrap();
+        assert_eq!((bytes.len(), bytes[0]), (5, 1)); // one word
+        assert_eq!(bytes[4] >> 4, 0b1001);
+        assert_eq!(Table::decode(&bytes, 3), Ok(table));
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused() {
+        let decode = |bytes: &[u8]| Table::decode(bytes, 3).unwrap_err();
+        assert_eq!(decode(&[]), DecodeError::Length(0));
+        assert_eq!(decode(&[0x80; 9]), DecodeError::Length(9));
+        assert_eq!(decode(&[1, 0, 0, 0]), DecodeError::Length(3));
+        assert_eq!(decode(&[2, 0, 0, 0, 0x90]), DecodeError::NotCanonical); // two words promised
+        // The first row goes on over more zeros than there are tokens.
+        assert_eq!(decode(&[1, 0xff, 0xff, 0xff, 0x8d]), DecodeError::OutOfRange);
+    }
+
+    #[test]
+    fn more_exponents_than_the_format_allows() {
+        let row = |_| (0..2_100).map(|token| Entry { token, exponent: 1 }).collect();
+        let rows = Some((0..2_100).map(row).collect()); // 4,410,000 of at most 4,194,304
+        let table = Table { vocab: 2_100, log_step: 2, base: Vec::new(), rows };
+        assert_eq!(table.encode(), Err(DecodeError::TooManyEntries { max: MAX_ENTRIES }));
+    }
+
     #[test]
     fn ratios() {
         for (log_step, octaves) in [(0, 4), (1, 2), (2, 1)] {
