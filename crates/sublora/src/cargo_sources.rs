@@ -64,7 +64,6 @@ pub const CRATES: &[&str] = &[
     "regex",
     "regex-automata",
     "regex-syntax",
-    "semver",
     "serde",
     "serde_core",
     "serde_derive",
