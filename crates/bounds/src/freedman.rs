@@ -70,26 +70,24 @@ impl Bound for Freedman {
             .collect();
         let c = (evidence.training_nats() + stakes::ln_size(self.stakes)) / evidence.m();
         let predicted = evidence.draws(|draw| mean(&predictable[draw]));
-        let drawn: Vec<(f64, Vec<f64>)> = stakes(self.stakes)
-            .map(|s| {
-                let logs = evidence.draws(|draw| {
-                    let len = draw.len() as f64;
-                    sum_of_logs(residuals[draw].iter().map(|a| 1.0 + s * a)) / len
-                });
-                (s, predicted.iter().zip(logs).map(|(y, log)| y - width / s * log).collect())
-            })
-            .collect();
-        let least = |limit: &dyn Fn(f64, &[f64]) -> f64| {
-            let limits = drawn.iter().map(|(s, z)| width / s * c + limit(*s, z));
-            limits.fold(f64::INFINITY, f64::min)
-        };
-        let unsampled = least(&|_, z| mean(z));
-        if !evidence.is_sampled() {
-            return Certified::new(risk, unsampled, unsampled);
-        }
-        evidence.needs_variance()?;
         let nats = evidence.sample_nats() + stakes::ln_size(self.stakes) + LN_2;
-        Certified::new(risk, unsampled, least(&|s, z| upper_limit(s, width, z, nats)))
+        if evidence.is_sampled() {
+            evidence.needs_variance()?;
+        }
+        let (mut unsampled, mut bound) = (f64::INFINITY, f64::INFINITY);
+        for s in stakes(self.stakes) {
+            let mut z = evidence.draws(|draw| {
+                let len = draw.len() as f64;
+                sum_of_logs(residuals[draw].iter().map(|a| 1.0 + s * a)) / len
+            });
+            z.iter_mut().zip(&predicted).for_each(|(z, y)| *z = y - width / s * *z);
+            unsampled = unsampled.min(width / s * c + mean(&z));
+            if evidence.is_sampled() {
+                bound = bound.min(width / s * c + upper_limit(s, width, &z, nats));
+            }
+        }
+        let bound = if evidence.is_sampled() { bound } else { unsampled };
+        Certified::new(risk, unsampled, bound)
     }
 }
 

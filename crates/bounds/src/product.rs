@@ -67,24 +67,23 @@ impl Bound for Product {
         let range = evidence.range;
         let units: Vec<f64> = evidence.values.iter().map(|&x| range.to_unit(x)).collect();
         let c = (evidence.training_nats() + stakes::ln_size(self.stakes)) / evidence.m();
-        let logs = |s: f64| {
-            evidence.draws(|draw| {
+        let nats = evidence.sample_nats() + stakes::ln_size(self.stakes) + LN_2;
+        if evidence.is_sampled() {
+            evidence.needs_variance()?;
+        }
+        let (mut unsampled, mut bound) = (f64::INFINITY, f64::INFINITY);
+        for s in stakes(self.stakes) {
+            let logs = evidence.draws(|draw| {
                 let len = draw.len() as f64;
                 sum_of_logs(units[draw].iter().map(|u| 1.0 - s * u)) / len
-            })
-        };
-        let drawn: Vec<(f64, Vec<f64>)> = stakes(self.stakes).map(|s| (s, logs(s))).collect();
-        let least = |limits: &dyn Fn(f64, &[f64]) -> f64| {
-            let limits = drawn.iter().map(|(s, logs)| limit(*s, limits(*s, logs), c));
-            range.at(limits.fold(f64::INFINITY, f64::min))
-        };
-        let unsampled = least(&|_, logs| mean(logs));
-        if !evidence.is_sampled() {
-            return Certified::new(risk, unsampled, unsampled);
+            });
+            unsampled = unsampled.min(limit(s, mean(&logs), c));
+            if evidence.is_sampled() {
+                bound = bound.min(limit(s, lower_limit(s, &logs, nats), c));
+            }
         }
-        evidence.needs_variance()?;
-        let nats = evidence.sample_nats() + stakes::ln_size(self.stakes) + LN_2;
-        Certified::new(risk, unsampled, least(&|s, logs| lower_limit(s, logs, nats)))
+        let bound = if evidence.is_sampled() { bound } else { unsampled };
+        Certified::new(risk, range.at(unsampled), range.at(bound))
     }
 }
 
