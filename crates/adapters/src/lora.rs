@@ -77,7 +77,11 @@ impl LoraLinear {
             let [width, rank] = b.dims();
             let zeros = |columns| Tensor::<2>::zeros([columns, rank], &device);
             let blank = d_output - width - part.start;
-            if width == d_output { b } else { Tensor::cat(vec![zeros(part.start), b, zeros(blank)], 0) }
+            if width == d_output {
+                b
+            } else {
+                Tensor::cat(vec![zeros(part.start), b, zeros(blank)], 0)
+            }
         });
         Tensor::cat(rows.collect(), 1).transpose()
     }

@@ -47,7 +47,12 @@ pub struct LoraConfig {
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        Self { rank: 4, alpha: 32.0, dropout: 0.0, sites: vec![Site::Query, Site::Value, Site::Head] }
+        Self {
+            rank: 4,
+            alpha: 32.0,
+            dropout: 0.0,
+            sites: vec![Site::Query, Site::Value, Site::Head],
+        }
     }
 }
 

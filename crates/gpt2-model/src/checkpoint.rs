@@ -15,7 +15,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Activation, ConfigError, DeviceError, Gpt2Config, PlainGpt2, assign, parameters, read};
+use crate::{
+    Activation, ConfigError, DeviceError, Gpt2Config, PlainGpt2, assign, parameters, read,
+};
 
 /// Why a checkpoint was not read or written.
 #[derive(Debug, Error)]
@@ -160,7 +162,9 @@ pub fn read_config(folder: &Path) -> Result<Gpt2Config, CheckpointError> {
         return Err(unsupported(format!("`n_inner` is {n_inner}, expected 4 `n_embd`")));
     }
     if !hf.scale_attn_weights || hf.scale_attn_by_inverse_layer_idx {
-        return Err(unsupported("attention is not scaled by the root of the head width".to_owned()));
+        return Err(unsupported(
+            "attention is not scaled by the root of the head width".to_owned(),
+        ));
     }
     if !hf.tie_word_embeddings {
         return Err(unsupported("`tie_word_embeddings` is false, expected true".to_owned()));
@@ -353,10 +357,9 @@ impl Weights {
                 || (!bias && name.ends_with(".bias"))
         };
         match self.tensors.keys().find(|name| !passed_over(name)) {
-            Some(name) => Err(CheckpointError::Unexpected {
-                path: self.folder.clone(),
-                name: name.clone(),
-            }),
+            Some(name) => {
+                Err(CheckpointError::Unexpected { path: self.folder.clone(), name: name.clone() })
+            }
             None => Ok(()),
         }
     }

@@ -144,7 +144,8 @@ impl Gpt2Config {
         let (e, bias) = (self.n_embd, usize::from(self.bias));
         let norm = e + bias * e;
         let linear = |input: usize, output: usize| input * output + bias * output;
-        let block = 2 * norm + linear(e, 3 * e) + linear(e, e) + linear(e, 4 * e) + linear(4 * e, e);
+        let block =
+            2 * norm + linear(e, 3 * e) + linear(e, e) + linear(e, 4 * e) + linear(4 * e, e);
         (self.vocab_size + self.n_positions) * e + self.n_layer * block + norm
     }
 }

@@ -12,8 +12,8 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor};
 
-use crate::parameters::{DeviceError, host};
 use crate::Factor;
+use crate::parameters::{DeviceError, host};
 
 /// Logits held at a time: 16 MiB of `f32`, a cache's worth.
 const CHUNK_LOGITS: usize = 1 << 22;
@@ -79,10 +79,7 @@ pub struct TokenScores {
 ///
 /// # Errors
 /// What the backend reports when the scores are read.
-pub fn score(
-    factors: &[Factor],
-    targets: Tensor<1, Int>,
-) -> Result<TokenScores, DeviceError> {
+pub fn score(factors: &[Factor], targets: Tensor<1, Int>) -> Result<TokenScores, DeviceError> {
     let [tokens] = targets.dims();
     let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
     let mut scores = TokenScores::default();
@@ -162,7 +159,13 @@ struct Gradient {
 
 impl Gradient {
     /// `factor` says what is tracked, `rows` holds the chunk's constants.
-    fn add_chunk(&mut self, factor: &Factor, rows: &Factor, p: &Tensor<2>, target: &Tensor<1, Int>) {
+    fn add_chunk(
+        &mut self,
+        factor: &Factor,
+        rows: &Factor,
+        p: &Tensor<2>,
+        target: &Tensor<1, Int>,
+    ) {
         let columns = rows.weight.as_ref();
         if factor.input.is_tracked() {
             self.input.push(match columns {

@@ -1,13 +1,16 @@
 //! GPT-2 over any linear and norm layer.
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{
+    Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+};
 use burn::tensor::{Device, Int, Tensor};
 use counter_rng::Key;
 
 use crate::attention::causal_mask;
 use crate::{
-    Attention, Block, ConfigError, Factor, Gpt2Config, LinearLayer, Mlp, NormLayer, PlainGpt2, assign,
+    Attention, Block, ConfigError, Factor, Gpt2Config, LinearLayer, Mlp, NormLayer, PlainGpt2,
+    assign,
 };
 
 /// GPT-2 (Radford et al. 2019): token and position embeddings, pre-norm blocks, a final norm and a

@@ -54,10 +54,7 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Result<TensorData, DeviceError
 ///
 /// # Panics
 /// If `values` returns another number of elements than the shape holds.
-pub fn assign<M: Module>(
-    module: M,
-    values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
-) -> M {
+pub fn assign<M: Module>(module: M, values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
     module.map(&mut Assign { path: Path::default(), values })
 }
 

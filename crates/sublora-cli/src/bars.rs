@@ -20,7 +20,11 @@ impl Bars {
     }
 
     fn flow() -> ControlFlow<()> {
-        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
@@ -38,7 +42,8 @@ impl Bars {
 
 impl sublora::Progress for Bars {
     fn begin(&self, task: &str, unit: &'static str, total: u64) {
-        let template = format!("{{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit} {{msg}} ETA {{eta}}");
+        let template =
+            format!("{{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit} {{msg}} ETA {{eta}}");
         self.replace(ProgressBar::new(total), task, &template);
     }
 

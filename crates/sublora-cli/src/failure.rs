@@ -29,7 +29,9 @@ impl From<sublora::Error> for Failure {
                 Some("docs/EXTENDING.md and `configs/` show working configurations")
             }
             Error::Device(_) => Some("try a smaller batch, or another `--device`"),
-            Error::Projector(_) => Some("set `sublora.intrinsic_dim` to at most the trained weights"),
+            Error::Projector(_) => {
+                Some("set `sublora.intrinsic_dim` to at most the trained weights")
+            }
             Error::Format { .. } => Some("the file is not as it was written; make it again"),
             _ => None,
         };

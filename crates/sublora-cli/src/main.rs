@@ -16,6 +16,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Keeps freed tensors for the next ones: a training step allocates the same sizes over and over.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use crate::args::{Args, Command};
 use crate::commands::{certify, corpora, inspect, quickstart, train};
 use crate::failure::Failure;

@@ -17,8 +17,16 @@ pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
 
 /// Every claim of a certificate, and what it is about.
 pub(crate) fn certificate(certificate: &Certificate) -> String {
-    let mut table =
-        new(["bound", "unit", "metric", "risk", "complexity", "sampling", "bound", "vacuous above"]);
+    let mut table = new([
+        "bound",
+        "unit",
+        "metric",
+        "risk",
+        "complexity",
+        "sampling",
+        "bound",
+        "vacuous above",
+    ]);
     for claim in &certificate.bounds {
         let Claim { risk, complexity_term, sampling_term, bound, vacuous_above, .. } = claim;
         let mark = if claim.vacuous { " (vacuous)" } else { "" };

@@ -1,10 +1,10 @@
-use std::time::Instant;
 use adapters::LoraConfig;
+use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy, score, parameters};
-use burn::optim::GradientsParams;
-use burn::module::Module;
+use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy, parameters, score};
+use std::time::Instant;
 
 fn main() {
     let config = Gpt2Config { bias: false, ..Gpt2Config::default() };
@@ -16,11 +16,18 @@ fn main() {
     let base = PlainGpt2::random(&config, key, &device).unwrap();
     let model = LoraConfig::default().adapt(base, key).unwrap();
     println!("build {:?}", t.elapsed());
-    let d: usize = parameters(&model).iter().filter(|p| p.name.contains("lora_")).map(|p| p.shape.iter().product::<usize>()).sum();
+    let d: usize = parameters(&model)
+        .iter()
+        .filter(|p| p.name.contains("lora_"))
+        .map(|p| p.shape.iter().product::<usize>())
+        .sum();
     println!("D {d}");
     let ids: Vec<i64> = (0..257).map(|i| (i * 7919) % 50257).collect();
     let x = Tensor::<2, Int>::from_data(TensorData::new(ids[..256].to_vec(), [1, 256]), &device);
-    let y = Tensor::<1, Int>::from_data(TensorData::new(ids[1..].to_vec(), [256]), &device.clone().without_autodiff());
+    let y = Tensor::<1, Int>::from_data(
+        TensorData::new(ids[1..].to_vec(), [256]),
+        &device.clone().without_autodiff(),
+    );
     for _ in 0..4 {
         let t = Instant::now();
         let h = model.hidden(x.clone());

@@ -91,7 +91,8 @@ impl Artifact {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let header = serde_json::to_vec(&self.spec).map_err(|error| Error::config(&error))?;
         let length = u32::try_from(header.len()).ok().filter(|_| header.len() <= MAX_HEADER);
-        let length = length.ok_or_else(|| Error::value("header", &header.len(), "at most 1 MiB"))?;
+        let length =
+            length.ok_or_else(|| Error::value("header", &header.len(), "at most 1 MiB"))?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend(length.to_le_bytes());

@@ -72,7 +72,9 @@ impl<'a> Blocks<'a> {
         let (length, context, stride) = (self.document_len(index), self.context, self.stride);
         let first = std::iter::once(0..context.min(length));
         let later = (0..).map(move |i| context + i * stride);
-        first.chain(later.take_while(move |&it| it < length).map(move |it| it..(it + stride).min(length)))
+        first.chain(
+            later.take_while(move |&it| it < length).map(move |it| it..(it + stride).min(length)),
+        )
     }
 
     /// The document and the block in which prediction `position` lies, `position` counted over all

@@ -162,6 +162,8 @@ pub struct TrainConfig {
     pub seq: usize,
     /// Micro-batches of a step.
     pub accumulation: u64,
+    /// Equal parts of a micro-batch that are computed side by side, for a CPU with idle cores.
+    pub shards: u64,
     /// Linear warm-up, then a cosine.
     pub learning_rate: LearningRate,
     /// Decoupled, on every trained number.
@@ -181,6 +183,7 @@ impl Default for TrainConfig {
             batch: 8,
             seq: 1_024,
             accumulation: 1,
+            shards: 1,
             learning_rate: LearningRate::default(),
             weight_decay: 0.01,
             clip: 1.0,
@@ -324,10 +327,15 @@ impl TrainConfig {
             ("batch", self.batch as u64),
             ("seq", self.seq as u64),
             ("accumulation", self.accumulation),
+            ("shards", self.shards),
             ("eval_every", self.eval_every),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::value(&format!("{table}.{key}"), &0, "at least 1"));
+        }
+        if !(self.batch as u64).is_multiple_of(self.shards) {
+            let expected = format!("a divisor of `batch` {}", self.batch);
+            return Err(Error::value(&format!("{table}.shards"), &self.shards, &expected));
         }
         self.learning_rate.check()?;
         for (key, value) in [("clip", self.clip), ("weight_decay", self.weight_decay)] {

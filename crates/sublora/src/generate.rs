@@ -42,9 +42,10 @@ pub(crate) fn generate<L: LinearLayer>(
 /// The index whose share of the softmax holds `uniform`, in [0, 1).
 #[expect(clippy::cast_possible_truncation, reason = "a vocabulary is below 2^24")]
 fn draw(logits: &[f64], temperature: f64, uniform: f64) -> u32 {
-    let (best, max) = logits.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &logit)| {
-        if logit > best.1 { (i, logit) } else { best }
-    });
+    let (best, max) =
+        logits.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &logit)| {
+            if logit > best.1 { (i, logit) } else { best }
+        });
     if temperature == 0.0 {
         return best as u32;
     }

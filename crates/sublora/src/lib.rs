@@ -2,13 +2,16 @@
 
 mod artifact;
 mod atomic;
+mod baselines;
 mod blocks;
+mod cargo_sources;
 mod certificate;
 mod config;
 mod error;
 mod generate;
 mod metrics;
 mod progress;
+mod quickstart;
 mod run;
 mod schedule;
 mod scoring;
@@ -17,17 +20,23 @@ mod subspace;
 mod train;
 
 pub use artifact::{Artifact, CodeLength};
+pub use atomic::FileError;
+pub use baselines::{
+    DecodeError, Fit, PairCounts, Predictor as BaselinePredictor, Tabulated, TokenAboveVocabulary,
+    Uniform,
+};
+pub use cargo_sources::{CargoSourcesError, cargo_sources};
 pub use certificate::{
-    ArtifactRecord, Certificate, Certifier, Claim, Confidence, CorpusRecord, FileRecord, MetricName,
-    Predictor, SampleRecord, Subject, Verification, verify,
+    ArtifactRecord, Certificate, Certifier, Claim, Confidence, CorpusRecord, FileRecord,
+    MetricName, Predictor, SampleRecord, Subject, Verification, verify,
 };
 pub use config::{
     BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, SubspaceConfig, TrainConfig,
     Units,
 };
-pub use atomic::FileError;
 pub use error::Error;
 pub use progress::Progress;
+pub use quickstart::{Quickstart, Report, Row};
 pub use run::Run;
 pub use schedule::{LearningRate, ScheduleError};
 pub use spec::{BaseIdentity, Spec};

@@ -20,9 +20,9 @@ use quantizers::CodedVector;
 use std::num::NonZeroU8;
 use subspace_projectors::Layout;
 
-use crate::atomic::FileError;
 use crate::artifact::Artifact;
-use crate::certificate::{Certificate, Certifier, Subject};
+use crate::atomic::FileError;
+use crate::certificate::{Certificate, Certifier, Subject, claim_count, metrics};
 use crate::config::{BaseConfig, RunConfig, TrainConfig};
 use crate::schedule::LearningRate;
 use crate::spec::{BaseIdentity, Spec};
@@ -78,7 +78,8 @@ impl<'a> Run<'a> {
             let earlier = Self::read_config(&self.folder)?;
             if !resume {
                 let folder = self.folder.display();
-                let reason = format!("`{folder}` already holds a run; resume it or name another folder");
+                let reason =
+                    format!("`{folder}` already holds a run; resume it or name another folder");
                 return Err(Error::Config(reason));
             }
             if earlier != self.config {
@@ -104,7 +105,8 @@ impl<'a> Run<'a> {
     pub fn compress(&self, resume: bool) -> Result<Artifact, Error> {
         let Prepared { spec, model, layout } = self.prepare(true)?;
         let Some(projector) = spec.projector(&layout)? else {
-            let reason = "only coordinates of a subspace are coded; this run has no `[sublora]` table";
+            let reason =
+                "only coordinates of a subspace are coded; this run has no `[sublora]` table";
             return Err(Error::Config(reason.to_owned()));
         };
         let subspace = Subspace::new(&model, layout, projector)?;
@@ -114,7 +116,9 @@ impl<'a> Run<'a> {
         let best = self.folder.join("train/best.safetensors");
         if !best.exists() {
             let folder = self.folder.display();
-            return Err(Error::Config(format!("`{folder}` holds no trained model; train it first")));
+            return Err(Error::Config(format!(
+                "`{folder}` holds no trained model; train it first"
+            )));
         }
         let trainer = self.trainer(&finished, "train");
         let model = trainer.restore_best(model, &mut trained)?;
@@ -131,13 +135,8 @@ impl<'a> Run<'a> {
             let centroids: Vec<f32> =
                 payload.codebook().centroids().iter().map(|it| it.to_f32()).collect();
             let subspace = trained.into_subspace();
-            let mut parameters = InSubspace::through_quantiser(
-                subspace,
-                &alpha,
-                &centroids,
-                &config,
-                &self.device,
-            );
+            let mut parameters =
+                InSubspace::through_quantiser(subspace, &alpha, &centroids, &config, &self.device);
             let model = parameters.place(model)?;
             let trainer = self.trainer(&config, "qat");
             trainer.run("quantisation-aware training", model, &mut parameters, &data, resume)?;
@@ -187,6 +186,27 @@ impl<'a> Run<'a> {
         self.folder.join("certificate.json")
     }
 
+    /// Claims that a certificate of this run makes, or that of any other predictor beside it.
+    ///
+    /// # Errors
+    /// A top-k of 0.
+    pub fn claim_count(&self) -> Result<u64, Error> {
+        let certify = &self.config.certify;
+        Ok(claim_count(certify.unit, &metrics(&certify.top_k)?))
+    }
+
+    /// The training documents that are certified: all, or those not in the prior part.
+    ///
+    /// # Errors
+    /// As [`certify`](Self::certify).
+    pub fn certified_documents(&self) -> Result<Vec<u64>, Error> {
+        let table = self.corpus.split(Split::Train).documents();
+        Ok(match self.prior()? {
+            Some(partition) => partition.documents(table)?.certified,
+            None => (0..table.len()).collect(),
+        })
+    }
+
     /// Mean held-out loss of the compressed model, in bits per token, over the evaluation windows of
     /// the training loop; none without a held-out split.
     ///
@@ -221,7 +241,8 @@ impl<'a> Run<'a> {
 
     /// The model that `artifact` stands for.
     fn rebuild(&self, artifact: &Artifact) -> Result<LoraGpt2, Error> {
-        let base = self.base_path().map(|path| gpt2_model::load(&path, &self.device)).transpose()?;
+        let base =
+            self.base_path().map(|path| gpt2_model::load(&path, &self.device)).transpose()?;
         artifact.rebuild(base.map(|(base, _)| base), &self.device)
     }
 
@@ -289,7 +310,12 @@ impl<'a> Run<'a> {
     }
 
     /// Trains all weights on the prior part and writes `base/`.
-    fn pretrain(&self, shape: &Gpt2Config, config: &TrainConfig, resume: bool) -> Result<(), Error> {
+    fn pretrain(
+        &self,
+        shape: &Gpt2Config,
+        config: &TrainConfig,
+        resume: bool,
+    ) -> Result<(), Error> {
         let spec = Spec {
             model: shape.clone(),
             seed: self.config.seed,

@@ -25,7 +25,8 @@ pub fn score_windows<L: LinearLayer>(
     let (_, context) = model.limits();
     let device = model.wte.weight.device();
     for (number, group) in windows.chunks(batch).enumerate() {
-        let group: Vec<_> = group.iter().map(|(index, block)| blocks.window(*index, block)).collect();
+        let group: Vec<_> =
+            group.iter().map(|(index, block)| blocks.window(*index, block)).collect();
         let (mut x, mut rows, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..batch {
             let start = x.len();
@@ -50,7 +51,12 @@ pub fn score_windows<L: LinearLayer>(
 }
 
 /// Windows done so far, as a note beside the bar.
-pub(crate) fn tell(progress: &dyn Progress, done: u64, tokens: u64, seconds: f64) -> Result<(), Error> {
+pub(crate) fn tell(
+    progress: &dyn Progress,
+    done: u64,
+    tokens: u64,
+    seconds: f64,
+) -> Result<(), Error> {
     let rate = tokens as f64 / seconds.max(1e-9);
     match progress.update(done, &format!("{rate:.0} tokens/s")) {
         std::ops::ControlFlow::Continue(()) => Ok(()),

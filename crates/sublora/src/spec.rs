@@ -79,7 +79,8 @@ impl Spec {
             let message = "the base weights are not the ones this model was trained on".to_owned();
             return Err(Error::Mismatch(message));
         }
-        let adapters = self.lora.clone().unwrap_or(LoraConfig { sites: vec![], ..Default::default() });
+        let adapters =
+            self.lora.clone().unwrap_or(LoraConfig { sites: vec![], ..Default::default() });
         let model = adapters.adapt(base, self.key("lora"))?;
         let is_adapter = |name: &str| name.ends_with(".lora_A") || name.ends_with(".lora_B");
         let chosen = |name: &str| match &self.lora {
@@ -121,7 +122,9 @@ fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
-            (0..=tail.len()).filter(|&i| tail.is_char_boundary(i)).any(|i| matches(rest, &tail[i..]))
+            (0..=tail.len())
+                .filter(|&i| tail.is_char_boundary(i))
+                .any(|i| matches(rest, &tail[i..]))
         }),
     }
 }

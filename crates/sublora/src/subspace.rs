@@ -68,7 +68,8 @@ impl Subspace {
 pub(crate) fn weights(model: &LoraGpt2, layout: &Layout) -> Result<Vec<f32>, Error> {
     let chosen = |name: &str| layout.tensors().iter().any(|tensor| tensor.name() == name);
     let tensors = read(model, chosen)?;
-    let values: Vec<Vec<f32>> = tensors.iter().map(|(_, data)| data.iter::<f32>().collect()).collect();
+    let values: Vec<Vec<f32>> =
+        tensors.iter().map(|(_, data)| data.iter::<f32>().collect()).collect();
     Ok(layout.flatten(&values)?)
 }
 
@@ -86,7 +87,8 @@ fn flat_gradient(
     layout: &Layout,
     grads: &GradientsParams,
 ) -> Result<Vec<f32>, Error> {
-    let mut gather = Gather { path: Vec::new(), layout, grads, found: Ok(vec![0.0; layout.ambient()]) };
+    let mut gather =
+        Gather { path: Vec::new(), layout, grads, found: Ok(vec![0.0; layout.ambient()]) };
     model.visit(&mut gather);
     Ok(gather.found?)
 }
@@ -114,7 +116,9 @@ impl ModuleVisitor for Gather<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.join(".");
         let tensor = self.layout.tensors().iter().find(|tensor| tensor.name() == name);
-        let (Some(tensor), Some(gradient)) = (tensor, self.grads.get::<D>(param.id)) else { return };
+        let (Some(tensor), Some(gradient)) = (tensor, self.grads.get::<D>(param.id)) else {
+            return;
+        };
         let data = host(gradient);
         if let (Ok(found), Ok(data)) = (&mut self.found, &data) {
             copy(data, &mut found[tensor.range()]);

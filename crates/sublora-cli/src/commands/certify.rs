@@ -45,7 +45,12 @@ pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<ExitCode, Failure> 
     let (confirmed, sentence) = match &verification {
         Verification::Confirmed { certificate, rescored: 0, .. } => {
             let claims = certificate.bounds.len();
-            (true, format!("confirmed: {claims} claims follow from the artifact, the corpus and the scores"))
+            (
+                true,
+                format!(
+                    "confirmed: {claims} claims follow from the artifact, the corpus and the scores"
+                ),
+            )
         }
         Verification::Confirmed { certificate, rescored, largest_difference } => {
             let claims = certificate.bounds.len();

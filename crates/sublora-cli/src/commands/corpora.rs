@@ -62,7 +62,11 @@ fn print(manifest: &Manifest) {
     rows.add_row(["bytes of text".to_owned(), count(train.text_bytes), count(val.text_bytes)]);
     println!("{rows}");
     let tokenizer = &manifest.tokenizer;
-    println!("tokenizer          {}, {} tokens", tokenizer.name, count(tokenizer.vocab_size.into()));
+    println!(
+        "tokenizer          {}, {} tokens",
+        tokenizer.name,
+        count(tokenizer.vocab_size.into())
+    );
     println!("exact duplicates   {}", count(manifest.read.duplicates));
     println!("left out           {} empty, {} bad", manifest.read.empty, manifest.read.bad);
     if let Some(near) = &manifest.near_duplicates {

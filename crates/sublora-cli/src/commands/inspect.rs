@@ -61,8 +61,14 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<ExitCode, Fai
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<ExitCode, Failure> {
     let families: [(Family, Vec<(&str, &str)>); 4] = [
-        (Family::Tokenizers, AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect()),
-        (Family::Projectors, AnyProjector::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (
+            Family::Tokenizers,
+            AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
+        (
+            Family::Projectors,
+            AnyProjector::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
         (Family::Codebooks, AnyCodebook::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Bounds, AnyBound::all().iter().map(|it| (it.name(), it.about())).collect()),
     ];

@@ -39,7 +39,11 @@ pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<ExitCode, Fail
         print_json(&bits)?;
     } else {
         let (levels, path) = (artifact.payload.codebook().len(), run.artifact_path());
-        println!("{} coordinates, {levels} levels, K = {} bits", artifact.payload.symbols().len(), bits.total());
+        println!(
+            "{} coordinates, {levels} levels, K = {} bits",
+            artifact.payload.symbols().len(),
+            bits.total()
+        );
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)

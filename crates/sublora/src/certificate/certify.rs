@@ -16,8 +16,8 @@ use super::{
     ArtifactRecord, Certificate, Claim, Confidence, CorpusRecord, FORMAT, FileRecord, Predictor,
     SampleRecord, VERSION,
 };
-use crate::atomic::FileError;
 use crate::artifact::{Artifact, CodeLength};
+use crate::atomic::FileError;
 use crate::blocks::Blocks;
 use crate::config::{CertifyConfig, Units};
 use crate::scoring::{score_windows, tell};
@@ -134,10 +134,7 @@ impl Certifier<'_> {
                 effective_documents: manifest.near_duplicates.as_ref().map(|it| it.train_clusters),
             },
             predictor,
-            confidence: Confidence {
-                failure_probability: self.config.failure_probability,
-                claims,
-            },
+            confidence: Confidence { failure_probability: self.config.failure_probability, claims },
             documents,
             positions,
             scores: file_record(subject.out, &path)?,
@@ -290,18 +287,21 @@ pub(super) fn wanted(units: Units, unit: Unit) -> bool {
     )
 }
 
-pub(super) fn metrics(top_k: &[u32]) -> Result<Vec<Metric>, Error> {
+pub(crate) fn metrics(top_k: &[u32]) -> Result<Vec<Metric>, Error> {
     let mut metrics = vec![Metric::BitsPerToken];
     for k in top_k {
-        let k = NonZeroU32::new(*k).ok_or_else(|| Error::value("certify.top_k", &0, "at least 1"))?;
+        let k =
+            NonZeroU32::new(*k).ok_or_else(|| Error::value("certify.top_k", &0, "at least 1"))?;
         metrics.push(Metric::TopKError { k });
     }
     Ok(metrics)
 }
 
-fn claim_count(units: Units, metrics: &[Metric]) -> u64 {
+/// Claims of one predictor.
+pub(crate) fn claim_count(units: Units, metrics: &[Metric]) -> u64 {
     let units = [Unit::Document, Unit::Token].into_iter().filter(|&unit| wanted(units, unit));
-    let claims = units.flat_map(|unit| metrics.iter().map(move |&metric| claimed(unit, metric).len()));
+    let claims =
+        units.flat_map(|unit| metrics.iter().map(move |&metric| claimed(unit, metric).len()));
     claims.sum::<usize>() as u64
 }
 
@@ -321,7 +321,8 @@ fn relative(out: &Path, path: &Path) -> String {
         return path.display().to_string();
     }
     let up = folder.components().skip(shared).map(|_| "..".to_owned());
-    let down = path.components().skip(shared).map(|it| it.as_os_str().to_string_lossy().into_owned());
+    let down =
+        path.components().skip(shared).map(|it| it.as_os_str().to_string_lossy().into_owned());
     up.chain(down).collect::<Vec<_>>().join("/")
 }
 
@@ -354,8 +355,8 @@ impl Partial {
         };
         if let Some(records) = bytes.strip_prefix(commitment.0.as_slice()) {
             for record in records.as_chunks::<12>().0 {
-                let [ln_p, rank, entropy] =
-                    [0, 4, 8].map(|at| [record[at], record[at + 1], record[at + 2], record[at + 3]]);
+                let [ln_p, rank, entropy] = [0, 4, 8]
+                    .map(|at| [record[at], record[at + 1], record[at + 2], record[at + 3]]);
                 scores.ln_p.push(f32::from_le_bytes(ln_p));
                 scores.rank.push(u32::from_le_bytes(rank));
                 scores.entropy.push(f32::from_le_bytes(entropy));

@@ -43,24 +43,26 @@ pub(super) struct Terms {
 pub(super) fn claimed(unit: Unit, metric: Metric) -> Vec<AnyBound> {
     let names = ["strict", "kl-inverse", "empirical-bernstein", "product", "azuma", "freedman"];
     let bounds = AnyBound::all().into_iter();
-    let bounds = bounds.filter(|it| names.contains(&it.name()));
+    // Freedman's needs a guess of each loss, which the entropy gives for bits only.
+    let guessed = metric == Metric::BitsPerToken;
+    let bounds =
+        bounds.filter(|it| names.contains(&it.name()) && (guessed || it.name() != "freedman"));
     bounds.filter(|it| it.as_dyn().applies_to(unit, metric)).collect()
 }
 
 impl Level<'_> {
     /// One claim a bound, for every metric.
     pub(super) fn claims(&self, metrics: &[Metric], terms: Terms) -> Result<Vec<Claim>, Error> {
-        let scores = Scores::new(
-            &self.scores.ln_p,
-            &self.scores.rank,
-            &self.scores.entropy,
-            self.offsets,
-        )?;
+        let scores =
+            Scores::new(&self.scores.ln_p, &self.scores.rank, &self.scores.entropy, self.offsets)?;
         let pairs: Vec<(Metric, AnyBound)> = metrics
             .iter()
             .flat_map(|&metric| claimed(self.unit, metric).into_iter().map(move |it| (metric, it)))
             .collect();
-        pairs.into_par_iter().map(|(metric, bound)| self.claim(scores, metric, &bound, terms)).collect()
+        pairs
+            .into_par_iter()
+            .map(|(metric, bound)| self.claim(scores, metric, &bound, terms))
+            .collect()
     }
 
     fn claim(
@@ -74,7 +76,8 @@ impl Level<'_> {
             let by_token = self.unit == Unit::Token;
             let (values, predictable, range) = match (metric, alpha) {
                 (Metric::TopKError { k }, _) => {
-                    let values = if by_token { scores.token_errors(k) } else { scores.document_errors(k) };
+                    let values =
+                        if by_token { scores.token_errors(k) } else { scores.document_errors(k) };
                     (values, None, LossRange::UNIT)
                 }
                 (_, alpha) => {

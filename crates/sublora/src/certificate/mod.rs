@@ -3,6 +3,7 @@
 //! The file is what [`Certificate::to_json`] writes, byte for byte, and carries its own hash, so that a
 //! flipped byte cannot hide. docs/formats.md describes every field.
 
+mod baseline;
 mod certify;
 mod evidence;
 mod scores;
@@ -14,11 +15,13 @@ use bounds::{Alpha, Metric, Unit};
 use corpus::{Partition, Sha256Hash, TokenizerIdentity};
 use serde::{Deserialize, Serialize};
 
+pub use baseline::baseline_claims;
 pub use certify::{Certifier, Subject};
+pub(crate) use certify::{claim_count, metrics};
 pub use verify::{Verification, verify};
 
-use crate::atomic::FileError;
 use crate::artifact::CodeLength;
+use crate::atomic::FileError;
 use crate::spec::BaseIdentity;
 use crate::{Error, atomic};
 
@@ -232,7 +235,8 @@ impl Certificate {
         let certificate: Self = serde_json::from_str(&json).map_err(|error| wrong(&error))?;
         let hash = certificate.clone().with_hash().sha256;
         if certificate.sha256 != hash {
-            let reason = format!("it was altered: its hash is {}, expected {hash}", certificate.sha256);
+            let reason =
+                format!("it was altered: its hash is {}, expected {hash}", certificate.sha256);
             return Err(wrong(&reason));
         }
         if certificate.to_json() != json {

@@ -40,7 +40,8 @@ impl ScoreFile {
     }
 
     pub(super) fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, Error> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| Error::format(path, WHAT, error))?;
+        let tensors =
+            SafeTensors::deserialize(bytes).map_err(|error| Error::format(path, WHAT, error))?;
         let words = |name: String, dtype: Dtype| {
             let tensor = tensors.tensor(&name).map_err(|error| Error::format(path, WHAT, error))?;
             if tensor.dtype() != dtype {

@@ -10,8 +10,8 @@ use super::certify::{Drawn, Scene, frozen, metrics};
 use super::evidence::Terms;
 use super::scores::ScoreFile;
 use super::{Certificate, Claim, MetricName, SampleRecord};
-use crate::atomic::FileError;
 use crate::artifact::{Artifact, CodeLength};
+use crate::atomic::FileError;
 use crate::scoring::{score_windows, tell};
 use crate::spec::BaseIdentity;
 use crate::{Error, Progress};
@@ -108,10 +108,8 @@ fn check(
         same("sample", record, &drawn.record)?;
         Ok(Some(drawn))
     };
-    let drawn = [
-        draw(Unit::Document, &certificate.documents)?,
-        draw(Unit::Token, &certificate.positions)?,
-    ];
+    let drawn =
+        [draw(Unit::Document, &certificate.documents)?, draw(Unit::Token, &certificate.positions)?];
 
     let scores_path = folder.join(&certificate.scores.path);
     let bytes = hashed(&scores_path, &certificate.scores.sha256, "score file")?;
@@ -206,8 +204,9 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, stated: &T, found: &T) -> Re
 }
 
 fn agree(stated: &Claim, found: &Claim) -> Result<(), Error> {
-    let same_kind = (&stated.name, stated.unit, stated.metric, stated.k, stated.alpha, stated.vacuous)
-        == (&found.name, found.unit, found.metric, found.k, found.alpha, found.vacuous);
+    let same_kind =
+        (&stated.name, stated.unit, stated.metric, stated.k, stated.alpha, stated.vacuous)
+            == (&found.name, found.unit, found.metric, found.k, found.alpha, found.vacuous);
     let numbers = |claim: &Claim| {
         let Claim { risk, complexity_term, sampling_term, bound, vacuous_above, .. } = *claim;
         [risk, complexity_term, sampling_term, bound, vacuous_above]

@@ -35,7 +35,9 @@ pub(super) fn adam_w(weight_decay: f64) -> ModuleOptimizer {
 /// Continues from the bytes of an optimiser's state.
 pub(super) fn restored(optimizer: ModuleOptimizer, bytes: &[u8]) -> Result<ModuleOptimizer, Error> {
     let bytes = burn::tensor::Bytes::from_bytes_vec(bytes.to_vec());
-    optimizer.from_bytes(bytes).map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))
+    optimizer
+        .from_bytes(bytes)
+        .map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))
 }
 
 impl Parameters for Direct {
@@ -66,7 +68,9 @@ impl Parameters for Direct {
     ) -> Result<LoraGpt2, Error> {
         let names = self.layout.tensors().iter().map(subspace_projectors::Tensor::name);
         if !names.eq(values.iter().map(|(name, _)| name.as_str())) {
-            return Err(Error::Mismatch("the checkpoint is of a model with other weights".to_owned()));
+            return Err(Error::Mismatch(
+                "the checkpoint is of a model with other weights".to_owned(),
+            ));
         }
         let flat: Vec<&[f32]> = values.iter().map(|(_, values)| values.as_slice()).collect();
         let theta = self.layout.flatten(&flat)?;

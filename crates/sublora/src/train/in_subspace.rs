@@ -18,9 +18,9 @@ use quantizers::qat;
 
 use super::Parameters;
 use super::direct::{adam_w, restored};
+use crate::Error;
 use crate::config::TrainConfig;
 use crate::subspace::Subspace;
-use crate::Error;
 
 /// The trained numbers, as an optimiser wants them.
 #[derive(Module, Debug)]
@@ -67,9 +67,12 @@ impl InSubspace {
         config: &TrainConfig,
         device: &Device,
     ) -> Self {
-        let device = device.clone().inner();
+        let (device, tracked) = (device.clone().inner(), device.clone().autodiff());
         let param = |id: u64, values: &[f32]| {
-            Param::initialized(ParamId::from(id), Tensor::from_floats(values, &device))
+            Param::initialized(
+                ParamId::from(id),
+                Tensor::from_floats(values, &tracked).require_grad(),
+            )
         };
         let coordinates =
             Coordinates { alpha: param(1, alpha), centroids: centroids.map(|it| param(2, it)) };
@@ -159,9 +162,14 @@ impl Parameters for InSubspace {
     ) -> Result<LoraGpt2, Error> {
         let find = |name: &str, len: usize| {
             let value = values.iter().find(|(it, values)| it == name && values.len() == len);
-            value.map(|(_, values)| Tensor::from_floats(values.as_slice(), &self.device)).ok_or_else(
-                || Error::Mismatch(format!("the checkpoint holds no `{name}` of {len} numbers")),
-            )
+            value
+                .map(|(_, values)| {
+                    Tensor::from_floats(values.as_slice(), &self.device.clone().autodiff())
+                        .require_grad()
+                })
+                .ok_or_else(|| {
+                    Error::Mismatch(format!("the checkpoint holds no `{name}` of {len} numbers"))
+                })
         };
         let alpha = find("alpha", self.subspace.dimension())?;
         let centroids = match &self.coordinates.centroids {
@@ -187,5 +195,5 @@ impl Parameters for InSubspace {
 }
 
 fn floats(tensor: Tensor<1>) -> Result<Vec<f32>, Error> {
-    Ok(host(tensor)?.iter::<f32>().collect())
+    Ok(host(tensor.inner())?.iter::<f32>().collect())
 }

@@ -13,6 +13,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{WindowIndex, WindowSampler};
 use gpt2_model::{cross_entropy, host};
+use rayon::prelude::*;
 
 pub use direct::Direct;
 pub use in_subspace::InSubspace;
@@ -139,7 +140,8 @@ impl Trainer<'_> {
                     None => loss,
                 };
                 let bits = held_out / std::f64::consts::LN_2;
-                metrics.record(step, &[("held_out/bits_per_token", bits), ("tokens_per_s", rate)])?;
+                metrics
+                    .record(step, &[("held_out/bits_per_token", bits), ("tokens_per_s", rate)])?;
                 if held_out < outcome.best_loss {
                     outcome = Outcome { best_loss: held_out, best_step: done };
                 }
@@ -186,20 +188,32 @@ impl Trainer<'_> {
         windows: &WindowSampler<'_>,
         step: u64,
     ) -> Result<(f64, GradientsParams), Error> {
-        let mut accumulator = GradientsAccumulator::new();
-        let mut total = 0.0;
         let device = model.wte.weight.device();
         device.seed(step); // of dropout, so that a resumed run draws the same masks
+        let shards = self.config.shards;
+        let parts = self.config.accumulation * shards;
+        let rows = self.config.batch / shards as usize;
+        let mut accumulator = GradientsAccumulator::new();
+        let mut total = 0.0;
         for micro_batch in 0..self.config.accumulation {
-            let index = WindowIndex { step, micro_batch, row: 0 };
-            let (x, y) = batch(windows, index, self.config.batch, &device);
-            let loss = mean_loss(model, x, y);
-            total += scalar(loss.clone())?;
-            let loss = loss / self.config.accumulation as f64;
-            let grads = GradientsParams::from_grads(loss.backward(), model);
-            accumulator.accumulate(model, grads);
+            // Side by side, then added up in order: the sum does not depend on who was first.
+            let shard = |shard: u64| {
+                let index = WindowIndex { step, micro_batch, row: shard * rows as u64 };
+                let (x, y) = batch(windows, index, rows, &device);
+                let loss = mean_loss(model, x, y);
+                let value = scalar(loss.clone())?;
+                let loss = loss / parts as f64;
+                Ok((value, GradientsParams::from_grads(loss.backward(), model)))
+            };
+            let shards: Vec<Result<(f64, GradientsParams), Error>> =
+                (0..shards).into_par_iter().map(shard).collect();
+            for result in shards {
+                let (value, grads) = result?;
+                total += value;
+                accumulator.accumulate(model, grads);
+            }
         }
-        Ok((total / self.config.accumulation as f64, accumulator.grads()))
+        Ok((total / parts as f64, accumulator.grads()))
     }
 
     /// Mean loss over the fixed evaluation windows, in nats, with dropout off.
@@ -230,7 +244,7 @@ fn batch(
     let mut window = vec![0; seq + 1];
     let (mut x, mut y) = (Vec::with_capacity(rows * seq), Vec::with_capacity(rows * seq));
     for row in 0..rows as u64 {
-        windows.fill(WindowIndex { row, ..index }, &mut window);
+        windows.fill(WindowIndex { row: index.row + row, ..index }, &mut window);
         x.extend(window[..seq].iter().map(|&token| i64::from(token)));
         y.extend(window[1..].iter().map(|&token| i64::from(token)));
     }

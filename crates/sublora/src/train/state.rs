@@ -41,7 +41,10 @@ impl State {
         let optimizer = TensorView::new(Dtype::U8, vec![self.optimizer.len()], &self.optimizer);
         views.push(("optimizer", optimizer.map_err(invalid)?));
         let metadata = HashMap::from([
-            ("order".to_owned(), bytes.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join("\n")),
+            (
+                "order".to_owned(),
+                bytes.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join("\n"),
+            ),
             ("step".to_owned(), self.step.to_string()),
             ("best_loss".to_owned(), self.outcome.best_loss.to_string()),
             ("best_step".to_owned(), self.outcome.best_step.to_string()),
@@ -61,7 +64,9 @@ impl State {
             metadata.get(name).ok_or_else(|| Error::format(path, WHAT, format!("no `{name}`")))
         };
         let number = |name: &str| {
-            field(name)?.parse().map_err(|error| Error::format(path, WHAT, format!("{name}: {error}")))
+            field(name)?
+                .parse()
+                .map_err(|error| Error::format(path, WHAT, format!("{name}: {error}")))
         };
         let mut values = Vec::new();
         for name in field("order")?.lines() {

@@ -1,0 +1,110 @@
+//! `sublora quickstart`: the whole way on real text, and what it is worth.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use corpus::Source;
+use sublora::{Report, Row, cargo_sources};
+
+use crate::args::{Args, Base, Quickstart};
+use crate::bars::Bars;
+use crate::commands::{now, print_json};
+use crate::failure::Failure;
+use crate::{device, table};
+
+/// Pins the versions of the default text.
+const CARGO_LOCK: &str = include_str!("../../../../Cargo.lock");
+
+pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<ExitCode, Failure> {
+    if quickstart.out.exists() {
+        let message = format!("`{}` already exists", quickstart.out.display());
+        return Err(Failure::new(message).with_hint("name another folder with `--out`"));
+    }
+    let sources = if quickstart.text.is_empty() {
+        let files = cargo_sources(CARGO_LOCK, &cargo_home()?).map_err(|error| {
+            Failure::new(error)
+                .with_hint("`cargo fetch` brings them; `--text PATH` uses other text")
+        })?;
+        vec![Source::Files(files)]
+    } else {
+        quickstart.text.iter().map(Source::detect).collect::<Result<Vec<_>, _>>()?
+    };
+    let bars = Bars::new();
+    let start = now();
+    let report = sublora::Quickstart {
+        out: quickstart.out.clone(),
+        sources,
+        pretrained: quickstart.base == Base::PriorSplit,
+        device: device::open(&args.device)?,
+        device_name: args.device.clone(),
+        now: &now,
+        progress: &bars,
+        corpus_progress: &bars,
+    }
+    .run()?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&report, now() - start);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where cargo unpacks the sources it builds from.
+fn cargo_home() -> Result<PathBuf, Failure> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    home.ok_or_else(|| Failure::new("no home folder, so no cargo registry; set `CARGO_HOME`"))
+}
+
+fn print(report: &Report, seconds: f64) {
+    let certificate = &report.certificate;
+    println!("{}\n", table::certificate(certificate));
+    let mut rows = table::new([
+        "certified, best bound of each",
+        "bits/byte, new tokens",
+        "bits/byte, new documents",
+        "top-1 error, new tokens",
+        "code length (bits)",
+    ]);
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| format!("{it:.4}"));
+    for row in &report.rows {
+        rows.add_row([
+            row.predictor.clone(),
+            number(row.token),
+            number(row.document),
+            number(row.top_1_error),
+            row.code_length.to_string(),
+        ]);
+    }
+    println!("{rows}");
+    if let Some(bits) = report.held_out {
+        println!("held out           {bits:.4} bits/byte (measured, no bound)");
+    }
+    for line in verdicts(&report.rows) {
+        println!("{line}");
+    }
+    println!("took               {seconds:.0} s\n");
+    let path = |path: &Path| path.display().to_string();
+    println!("corpus       {}", path(&report.corpus_path));
+    println!("model        {}", path(&report.artifact_path));
+    println!("certificate  {}", path(&report.certificate_path));
+    println!("\nverify it:   sublora verify {} --full", path(&report.certificate_path));
+}
+
+/// Which simpler predictors certify better than the model, said plainly.
+fn verdicts(rows: &[Row]) -> Vec<String> {
+    let Some((model, simpler)) = rows.split_first() else { return Vec::new() };
+    let columns: [(&str, fn(&Row) -> Option<f64>); 2] =
+        [("new tokens", |row| row.token), ("new documents", |row| row.document)];
+    let lines = columns.into_iter().filter_map(|(column, value)| {
+        let ours = value(model)?;
+        let better = simpler.iter().filter(|row| value(row).is_some_and(|other| other < ours));
+        let names: Vec<&str> = better.map(|row| row.predictor.as_str()).collect();
+        Some(match names.as_slice() {
+            [] => format!("{column}: no simpler predictor certifies better"),
+            names => format!("{column}: certified better by {}", names.join(" and ")),
+        })
+    });
+    lines.collect()
+}
