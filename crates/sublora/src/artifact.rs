@@ -196,3 +196,137 @@ fn number(bytes: &[u8]) -> Result<(u32, &[u8]), String> {
     let (first, rest) = bytes.split_first_chunk().ok_or("it ends inside a number")?;
     Ok((u32::from_le_bytes(*first), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture;
+
+    fn artifact() -> Artifact {
+        let payload = CodedVector::nearest(&[0.5, -0.5, 0.5, 0.0, 2.0], &[-0.5, 0.0, 0.5]).unwrap();
+        Artifact { spec: fixture::spec(5), payload }
+    }
+
+    /// A file with any content and the right checksum.
+    fn sealed(body: &[u8]) -> Vec<u8> {
+        [body, &Sha256Hash::of(&[body]).0].concat()
+    }
+
+    fn with_header(header: &[u8], payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(header.len()).unwrap().to_le_bytes();
+        sealed(&[MAGIC.as_slice(), &VERSION.to_le_bytes(), &length, header, payload].concat())
+    }
+
+    fn refused(bytes: &[u8], because: &str) {
+        let reason = Artifact::from_bytes(bytes).unwrap_err();
+        assert!(reason.contains(because), "{reason:?} instead of {because:?}");
+    }
+
+    #[test]
+    fn a_file_comes_back_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.sublora");
+        let artifact = artifact();
+        artifact.write(&path).unwrap();
+        assert_eq!(Artifact::read(&path).unwrap(), artifact);
+        assert_eq!(std::fs::read(&path).unwrap(), artifact.to_bytes().unwrap());
+    }
+
+    #[test]
+    fn the_code_length_is_that_of_the_payload_and_the_choice() {
+        let payload = artifact().payload;
+        let bits = 8 * payload.to_bytes().len() as u64;
+        let totals = [1, 2, 3, 4, 5, u64::MAX / 2];
+        let totals = totals.map(|it| CodeLength::of(&payload, it).total() - bits);
+        assert_eq!(totals, [0, 1, 2, 2, 3, 63]);
+    }
+
+    #[test]
+    fn a_truncated_or_longer_file_is_refused() {
+        let bytes = artifact().to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            assert!(Artifact::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        refused(&[], "ends after 0 bytes");
+        refused(&[&bytes[..], &[0]].concat(), "checksum");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let bytes = artifact().to_bytes().unwrap();
+        for bit in 0..8 * bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(Artifact::from_bytes(&bytes).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_lying_file_with_a_right_checksum_is_refused() {
+        let artifact = artifact();
+        let bytes = artifact.to_bytes().unwrap();
+        let header = serde_json::to_vec(&artifact.spec).unwrap();
+        let payload = artifact.payload.to_bytes();
+        assert_eq!(with_header(&header, &payload), bytes);
+
+        let body = &bytes[..bytes.len() - 32];
+        let changed = |at: usize, new: &[u8]| {
+            let mut body = body.to_vec();
+            body[at..at + new.len()].copy_from_slice(new);
+            sealed(&body)
+        };
+        refused(&changed(0, b"PK"), "does not begin with `SUBLORA`");
+        refused(&changed(8, &[2]), "its version is 2, this program reads 1");
+        refused(&changed(12, &u32::MAX.to_le_bytes()), "its header claims 4294967295 of");
+        let rest = u32::try_from(body.len() - 16).unwrap();
+        refused(&changed(12, &(rest + 1).to_le_bytes()), "its header claims");
+        refused(&changed(12, &0_u32.to_le_bytes()), "EOF");
+        let short = u32::try_from(header.len() - 1).unwrap();
+        refused(&changed(12, &short.to_le_bytes()), "EOF");
+
+        refused(&with_header(&header, &[&payload[..], &[0]].concat()), "");
+        refused(&with_header(&header, &payload[..payload.len() - 1]), "");
+        refused(&with_header(&[b" ", &header[..]].concat(), &payload), "not written as");
+        let spec = |change: fn(&mut Spec)| {
+            let mut spec = artifact.spec.clone();
+            change(&mut spec);
+            with_header(&serde_json::to_vec(&spec).unwrap(), &payload)
+        };
+        refused(&spec(|it| it.sublora = None), "no subspace");
+        refused(&spec(|it| it.sublora.as_mut().unwrap().intrinsic_dim = 6), "codes 5 coordinates");
+        refused(&spec(|it| it.sublora.as_mut().unwrap().intrinsic_dim = 4), "");
+        refused(&spec(|it| it.model.n_head = 3), "n_head");
+        refused(&with_header(br#"{"model":1}"#, &payload), "invalid type");
+    }
+
+    #[test]
+    fn the_base_must_be_the_one_it_was_trained_on() {
+        let mut artifact = artifact();
+        let base = fixture::base(&artifact.spec);
+        artifact.spec.base = BaseIdentity::of(&base).unwrap();
+        let device = Device::default();
+        artifact.rebuild(Some(base), &device).unwrap();
+        let error = artifact.rebuild(None, &device).unwrap_err().to_string();
+        assert!(error.contains("needs its base weights, of SHA-256 "), "{error}");
+        let other = Spec { seed: 138, ..artifact.spec.clone() }.random_base(&device).unwrap();
+        let error = artifact.rebuild(Some(other), &device).unwrap_err().to_string();
+        assert_eq!(error, "the base weights are not the ones this model was trained on");
+    }
+
+    proptest! {
+        #[test]
+        fn strangers_cannot_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Artifact::from_bytes(&bytes).is_err());
+            prop_assert!(Artifact::from_bytes(&sealed(&bytes)).is_err());
+            prop_assert!(Artifact::from_bytes(&with_header(&bytes, &[])).is_err());
+            let header = serde_json::to_vec(&fixture::spec(5)).unwrap();
+            // A payload may be right by chance; then it is what would have been written.
+            let file = with_header(&header, &bytes);
+            if let Ok(artifact) = Artifact::from_bytes(&file) {
+                prop_assert_eq!(artifact.to_bytes().unwrap(), file);
+            }
+        }
+    }
+}

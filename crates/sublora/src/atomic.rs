@@ -28,7 +28,7 @@ impl FileError {
 ///
 /// # Errors
 /// As [`write_with`].
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_with(path, |file| file.write_all(bytes))
 }
 
@@ -38,7 +38,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// If `content` fails, the directory of `path` does not exist or cannot be written to, or `path` is
 /// a directory. What was there before is then untouched.
-pub fn write_with(
+pub(crate) fn write_with(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<(), FileError> {

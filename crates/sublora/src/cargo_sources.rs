@@ -24,7 +24,7 @@ const SIZES: std::ops::RangeInclusive<u64> = 256..=256 * 1024;
 
 /// The crates, each of which the program needs at one version, on every platform, whatever its
 /// features.
-pub const CRATES: &[&str] = &[
+pub(crate) const CRATES: &[&str] = &[
     "aho-corasick",
     "anyhow",
     "bstr",

@@ -1,6 +1,8 @@
 //! The configuration of a run, as it stands in a TOML file.
 //!
-//! Every table has defaults and refuses unknown keys, naming the ones it knows.
+//! Every table has defaults and refuses unknown keys, naming the ones it knows. A method is there if
+//! its table is: `[lora]` puts adapters in, `[sublora]` trains in a subspace, and without either all
+//! weights are trained.
 
 use std::path::PathBuf;
 
@@ -43,8 +45,8 @@ impl Default for RunConfig {
             seed: 137,
             model: ModelConfig::default(),
             base: BaseConfig::Random,
-            lora: Some(LoraConfig::default()),
-            sublora: Some(SubspaceConfig::default()),
+            lora: None,
+            sublora: None,
             trainable: vec!["*".to_owned()],
             train: TrainConfig::default(),
             compress: CompressConfig::default(),
@@ -233,9 +235,12 @@ pub enum Units {
 pub struct CertifyConfig {
     /// Which units.
     pub unit: Units,
-    /// Documents drawn for the document level; none scores all.
+    /// Documents drawn for the document level; none, `"all"` in a file, scores all.
+    #[serde(with = "number_or_all")]
     pub documents: Option<u64>,
-    /// Positions drawn for the token level, each scored with the block it lies in; none scores all.
+    /// Positions drawn for the token level, each scored with the block it lies in; none, `"all"` in a
+    /// file, scores all.
+    #[serde(with = "number_or_all")]
     pub positions: Option<u64>,
     /// Tokens by which the window slides over a document longer than the context; 0 for half of it.
     pub stride: usize,
@@ -304,6 +309,11 @@ impl RunConfig {
             train.validate("base.train")?;
         }
         self.train.validate("train")?;
+        if self.train.shards > 1 && self.lora.as_ref().is_some_and(|it| it.dropout > 0.0) {
+            // The device has one stream of random numbers, and shards run in no fixed order.
+            let expected = "1 where `lora.dropout` is above 0, or the run cannot be repeated";
+            return Err(Error::value("train.shards", &self.train.shards, expected));
+        }
         if !(1..=255).contains(&self.compress.levels) {
             return Err(Error::value("compress.levels", &self.compress.levels, "1 to 255"));
         }
@@ -347,6 +357,43 @@ impl TrainConfig {
     }
 }
 
+/// TOML has no null: a sample size that is none is written `"all"`.
+mod number_or_all {
+    use serde::de::{Error as _, Unexpected};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum NumberOrWord {
+        Number(i64),
+        Word(String),
+    }
+
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(size: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(size) => to.serialize_u64(*size),
+            None => to.serialize_str("all"),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        let expected = &"a number above 0, or \"all\"";
+        match NumberOrWord::deserialize(from).map_err(|_| {
+            D::Error::custom(format!("a sample size is no number, expected {expected}"))
+        })? {
+            NumberOrWord::Word(word) if word == "all" => Ok(None),
+            NumberOrWord::Word(word) => {
+                Err(D::Error::invalid_value(Unexpected::Str(&word), expected))
+            }
+            NumberOrWord::Number(size) => match u64::try_from(size) {
+                Ok(size) if size > 0 => Ok(Some(size)),
+                _ => Err(D::Error::invalid_value(Unexpected::Signed(size), expected)),
+            },
+        }
+    }
+}
+
 fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), Error> {
     let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
     let last = keys.pop().filter(|key| !key.is_empty());
@@ -360,4 +407,115 @@ fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), Er
     }
     here.insert(last.to_owned(), value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, String> {
+        let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
+        RunConfig::parse(text, &overrides).map_err(|error| error.to_string())
+    }
+
+    fn refused(text: &str, overrides: &[&str], parts: &[&str]) {
+        let error = parse(text, overrides).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+
+    #[test]
+    fn every_configuration_of_the_repository_is_one() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let config = RunConfig::parse(&text, &[]).unwrap_or_else(|it| panic!("{path:?}: {it}"));
+            config.model.shape(257).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_published_setting_is_as_published() {
+        let config = include_str!("../../../configs/gpt2-small-sublora.toml");
+        let config = parse(config, &[]).unwrap();
+        let subspace = config.sublora.unwrap();
+        assert_eq!((subspace.intrinsic_dim, subspace.projector.name()), (50_000, "rdkronqr"));
+        assert_eq!((config.compress.levels, config.compress.codebook.name()), (11, "k-means"));
+        assert_eq!((config.model.size.as_str(), config.lora.unwrap().rank), ("small", 4));
+    }
+
+    #[test]
+    fn a_written_configuration_reads_as_it_was() {
+        let all = RunConfig {
+            certify: CertifyConfig { documents: None, positions: None, ..Default::default() },
+            ..RunConfig::default()
+        };
+        let adapters = RunConfig { lora: Some(LoraConfig::default()), ..all.clone() };
+        let subspace = RunConfig { sublora: Some(SubspaceConfig::default()), ..adapters.clone() };
+        let train = Box::new(TrainConfig::default());
+        let prior = RunConfig {
+            base: BaseConfig::PriorSplit { fraction: 0.25, train },
+            ..subspace.clone()
+        };
+        for config in [RunConfig::default(), all, adapters, subspace, prior] {
+            let text = toml::to_string(&config).unwrap();
+            assert_eq!(parse(&text, &[]).unwrap(), config, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_values_name_the_known_ones() {
+        refused("stepz = 1", &[], &["unknown field `stepz`", "`seed`", "`train`"]);
+        refused("[train]\nstep = 1", &[], &["unknown field `step`", "`steps`", "`batch`"]);
+        refused("", &["lora.rnk=2"], &["unknown field `rnk`", "`rank`"]);
+        refused(
+            "[sublora]\nprojector = { kind = \"kron\" }",
+            &[],
+            &["unknown variant `kron`", "`rdkronqr`", "`rectkronqr`"],
+        );
+        refused("[base]\nkind = \"prior\"", &[], &["unknown variant `prior`", "`prior-split`"]);
+    }
+
+    #[test]
+    fn overrides_make_their_tables_and_take_toml_or_a_bare_word() {
+        let overrides = [
+            "seed=7",
+            "model.size=tiny",
+            "sublora.intrinsic_dim=64",
+            "certify.documents=all",
+            "certify.positions = 12",
+            "compress.codebook={ kind = \"uniform\" }",
+        ];
+        let config = parse("seed = 1\n[model]\nsize = \"mini\"\nbias = true", &overrides).unwrap();
+        assert_eq!((config.seed, config.model.size.as_str(), config.model.bias), (7, "tiny", true));
+        assert_eq!(config.sublora.unwrap().intrinsic_dim, 64);
+        assert_eq!((config.certify.documents, config.certify.positions), (None, Some(12)));
+        assert_eq!(config.compress.codebook.name(), "uniform");
+        refused("", &["seed"], &["`seed` is no `key=value`"]);
+        refused("seed = 1", &["seed.x=1"], &["`seed` in `seed.x` is no table"]);
+        refused("", &["=1"], &["`` names no key"]);
+    }
+
+    #[test]
+    fn values_that_no_run_can_have_are_refused() {
+        let cases = [
+            ("train.steps=-1", "invalid value"),
+            ("train.batch=0", "`train.batch` is 0, expected at least 1"),
+            ("train.shards=3", "`train.shards` is 3, expected a divisor of `batch` 8"),
+            ("train.clip=nan", "`train.clip` is NaN, expected 0 or more"),
+            ("base={ kind = \"prior-split\", fraction = 1.0 }", "`base.fraction` is 1"),
+            ("compress.levels=0", "`compress.levels` is 0, expected 1 to 255"),
+            ("certify.batch=0", "`certify.batch` is 0, expected at least 1"),
+            ("certify.configurations=0", "`certify.configurations` is 0"),
+            ("certify.failure_probability=1.0", "`certify.failure_probability` is 1"),
+            ("certify.documents=0", "expected a number above 0, or \"all\""),
+            ("certify.positions=none", "expected a number above 0, or \"all\""),
+            ("certify.positions=1.5", "expected a number above 0, or \"all\""),
+            ("lora.rank=0", "`rank` is 0"),
+        ];
+        for (assignment, reason) in cases {
+            refused("", &[assignment], &[reason]);
+        }
+        refused("", &["lora.dropout=0.1", "train.shards=2"], &["1 where `lora.dropout`"]);
+    }
 }

@@ -8,6 +8,8 @@ mod cargo_sources;
 mod certificate;
 mod config;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod generate;
 mod metrics;
 mod progress;
@@ -36,7 +38,7 @@ pub use config::{
 };
 pub use error::Error;
 pub use progress::Progress;
-pub use quickstart::{Quickstart, Report, Row};
+pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;
 pub use schedule::{LearningRate, ScheduleError};
 pub use spec::{BaseIdentity, Spec};

@@ -22,11 +22,11 @@ use self::event_file::EventFile;
 use crate::atomic::{self, FileError};
 
 /// Name of the JSON Lines file in the directory of a run.
-pub const METRICS_FILE: &str = "metrics.jsonl";
+pub(crate) const METRICS_FILE: &str = "metrics.jsonl";
 
 /// The open log of a run. `now` is the clock: seconds since 1970.
 #[derive(Debug)]
-pub struct MetricsLog<C> {
+pub(crate) struct MetricsLog<C> {
     json: File,
     json_path: PathBuf,
     events: EventFile,
@@ -38,7 +38,7 @@ impl<C: Fn() -> f64> MetricsLog<C> {
     ///
     /// # Errors
     /// If `dir` holds a log already, or cannot be written to.
-    pub fn create(dir: &Path, now: C) -> Result<Self, FileError> {
+    pub(crate) fn create(dir: &Path, now: C) -> Result<Self, FileError> {
         let path = dir.join(METRICS_FILE);
         File::create_new(&path).map_err(FileError::at("create", &path))?;
         Self::open(dir, None, now)
@@ -49,7 +49,7 @@ impl<C: Fn() -> f64> MetricsLog<C> {
     ///
     /// # Errors
     /// If the log holds a line that is no record, or cannot be read or written.
-    pub fn resume(dir: &Path, step: u64, now: C) -> Result<Self, FileError> {
+    pub(crate) fn resume(dir: &Path, step: u64, now: C) -> Result<Self, FileError> {
         let path = dir.join(METRICS_FILE);
         let kept = match File::open(&path) {
             Ok(file) => records_before(step, BufReader::new(file)),
@@ -76,7 +76,7 @@ impl<C: Fn() -> f64> MetricsLog<C> {
     ///
     /// # Errors
     /// If the operating system refuses.
-    pub fn record(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), FileError> {
+    pub(crate) fn record(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), FileError> {
         let fields = values.iter().map(|&(name, value)| (name, Value::from(value)));
         let mut line = Vec::new();
         serde_json::Serializer::new(&mut line)

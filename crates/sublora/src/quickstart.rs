@@ -3,21 +3,19 @@
 
 use std::path::PathBuf;
 
-use adapters::LoraConfig;
 use bounds::Unit;
 use burn::tensor::Device;
 use corpus::{AnyTokenizer, BadDocuments, BuildConfig, Corpus, IfExists, Source, Split};
-use quantizers::EntropyConstrained;
 use rayon::prelude::*;
 
 use crate::baselines::{PairCounts, Predictor, Tabulated, Uniform};
 use crate::certificate::{Certificate, Claim, MetricName, Verification, baseline_claims, verify};
-use crate::config::{
-    BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, SubspaceConfig, TrainConfig,
-};
+use crate::config::RunConfig;
 use crate::run::Run;
-use crate::schedule::LearningRate;
 use crate::{Error, Progress};
+
+/// The same file that users start from.
+const CONFIG: &str = include_str!("../../../configs/quickstart.toml");
 
 /// The embedded demonstration.
 pub struct Quickstart<'a> {
@@ -89,7 +87,7 @@ impl Quickstart<'_> {
             build.build(&self.sources, &corpus_path, IfExists::Refuse, self.corpus_progress)?;
         let run = Run {
             folder: self.out.join("run"),
-            config: config(self.pretrained),
+            config: quickstart_config(self.pretrained)?,
             corpus: &corpus,
             device: self.device.clone(),
             device_name: self.device_name.clone(),
@@ -152,42 +150,33 @@ fn baselines(corpus: &Corpus, run: &Run<'_>) -> Result<Vec<Box<dyn Predictor>>, 
     ])
 }
 
-/// Sized for two cores and two minutes.
-fn config(pretrained: bool) -> RunConfig {
-    let train = |steps, peak| TrainConfig {
-        steps,
-        batch: 16,
-        seq: 128,
-        shards: 2,
-        learning_rate: LearningRate { peak, floor: 0.05, warm_up: steps / 20 },
-        weight_decay: 0.01,
-        eval_every: 100,
-        eval_batches: 8,
-        ..TrainConfig::default()
-    };
-    let pretraining = Box::new(train(400, 3e-3));
-    RunConfig {
-        model: ModelConfig { size: "mini".to_owned(), n_positions: 128, ..ModelConfig::default() },
-        base: if pretrained {
-            BaseConfig::PriorSplit { fraction: 0.5, train: pretraining }
-        } else {
-            BaseConfig::Random
-        },
-        lora: Some(LoraConfig::default()),
-        sublora: Some(SubspaceConfig { intrinsic_dim: 512, ..SubspaceConfig::default() }),
-        train: train(if pretrained { 120 } else { 500 }, if pretrained { 3e-3 } else { 2e-2 }),
-        compress: CompressConfig {
-            levels: 11,
-            codebook: EntropyConstrained::default().into(),
-            ..CompressConfig::default()
-        },
-        certify: CertifyConfig {
-            documents: Some(40),
-            positions: Some(3_000),
-            top_k: vec![1],
-            batch: 32,
-            ..CertifyConfig::default()
-        },
-        ..RunConfig::default()
+/// The embedded configuration, with a base pretrained on a part of the text or a random one.
+///
+/// # Errors
+/// None: `configs/quickstart.toml` is tested.
+pub fn quickstart_config(pretrained: bool) -> Result<RunConfig, Error> {
+    // Adapters alone have to do what a pretrained base brings.
+    let random = [
+        r#"base={ kind = "random" }"#,
+        "train.steps=500",
+        "train.learning_rate.peak=2e-2",
+        "train.learning_rate.warm_up=25",
+    ];
+    let overrides = if pretrained { &[] } else { &random[..] };
+    RunConfig::parse(CONFIG, &overrides.iter().map(|&it| it.to_owned()).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BaseConfig;
+
+    #[test]
+    fn the_embedded_configuration_has_both_forms() {
+        let pretrained = quickstart_config(true).unwrap();
+        assert!(matches!(pretrained.base, BaseConfig::PriorSplit { .. }));
+        let random = quickstart_config(false).unwrap();
+        assert_eq!((&random.base, random.train.steps), (&BaseConfig::Random, 500));
+        assert!(pretrained.sublora.is_some() && pretrained.lora.is_some());
     }
 }

@@ -92,7 +92,7 @@ impl<'a> Run<'a> {
         let Prepared { spec, model, layout } = self.prepare(resume)?;
         let mut parameters = self.parameters(&spec, &model, layout)?;
         let trainer = self.trainer(&self.config.train, "train");
-        let data = self.data(&self.config.train, self.prior()?.as_ref(), false)?;
+        let data = self.data(&self.config.train, self.prior().as_ref(), false)?;
         let (_, outcome) = trainer.run("train", model, parameters.as_mut(), &data, resume)?;
         Ok(outcome)
     }
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         let subspace = Subspace::new(&model, layout, projector)?;
         let mut trained = InSubspace::new(subspace, &self.config.train, &self.device);
         let finished = TrainConfig { steps: 0, ..self.config.train.clone() };
-        let data = self.data(&finished, self.prior()?.as_ref(), false)?;
+        let data = self.data(&finished, self.prior().as_ref(), false)?;
         let best = self.folder.join("train/best.safetensors");
         if !best.exists() {
             let folder = self.folder.display();
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
             artifact_path: &path,
             base_path: base_path.as_deref(),
             corpus: self.corpus,
-            prior: self.prior()?,
+            prior: self.prior(),
             out: &self.certificate_path(),
         };
         certifier.certify(&subject, &model)
@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
     /// As [`certify`](Self::certify).
     pub fn certified_documents(&self) -> Result<Vec<u64>, Error> {
         let table = self.corpus.split(Split::Train).documents();
-        Ok(match self.prior()? {
+        Ok(match self.prior() {
             Some(partition) => partition.documents(table)?.certified,
             None => (0..table.len()).collect(),
         })
@@ -247,13 +247,13 @@ impl<'a> Run<'a> {
     }
 
     /// The documents that the base was pretrained on, which are not certified.
-    fn prior(&self) -> Result<Option<Partition>, Error> {
-        Ok(match self.config.base {
+    fn prior(&self) -> Option<Partition> {
+        match self.config.base {
             BaseConfig::PriorSplit { fraction, .. } => {
                 Some(Partition { fraction, seed: self.config.seed })
             }
             _ => None,
-        })
+        }
     }
 
     fn base_path(&self) -> Option<PathBuf> {
@@ -327,7 +327,7 @@ impl<'a> Run<'a> {
         let random = spec.random_base(&self.device.clone().autodiff())?;
         let (model, layout) = spec.assemble(random)?;
         let mut parameters = Direct::new(layout, config);
-        let data = self.data(config, self.prior()?.as_ref(), true)?;
+        let data = self.data(config, self.prior().as_ref(), true)?;
         let trainer = self.trainer(config, "pretrain");
         let (model, _) = trainer.run("pretrain the base", model, &mut parameters, &data, resume)?;
         let plain: PlainGpt2 = model.valid().map_layers(|_, layer| layer.base, |_, norm| norm);
@@ -382,3 +382,6 @@ impl<'a> Run<'a> {
         Ok(Data { train, held_out })
     }
 }
+
+#[cfg(test)]
+mod tests;

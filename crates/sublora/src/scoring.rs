@@ -15,7 +15,7 @@ use crate::{Error, Progress};
 ///
 /// # Errors
 /// If the device fails, or [`Error::Interrupted`].
-pub fn score_windows<L: LinearLayer>(
+pub(crate) fn score_windows<L: LinearLayer>(
     model: &Gpt2<L, LayerNorm>,
     blocks: &Blocks<'_>,
     windows: &[(u64, Range<u64>)],
@@ -33,7 +33,9 @@ pub fn score_windows<L: LinearLayer>(
             if let Some(window) = group.get(row) {
                 let inputs = &window.tokens[..window.tokens.len() - 1];
                 x.extend(inputs.iter().map(|&token| i64::from(token)));
-                rows.extend(window.scored.clone().map(|i| (start + i) as i64));
+                rows.extend(
+                    window.scored.clone().map(|i| i64::try_from(start + i).unwrap_or(i64::MAX)),
+                );
                 targets.extend(window.scored.clone().map(|i| i64::from(window.tokens[i + 1])));
             }
             x.resize(start + context, 0); // causal: what follows a window does not reach it
@@ -45,7 +47,7 @@ pub fn score_windows<L: LinearLayer>(
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
         let hidden = hidden.reshape([batch * context, d_model]).select(0, rows);
         let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
-        finished(number, score(&model.head_factors(hidden), targets)?)?;
+        finished(number, score(&model.head_factors(hidden), &targets)?)?;
     }
     Ok(())
 }

@@ -163,6 +163,7 @@ impl ModuleMapper for Arrange<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
 
     #[test]
     fn patterns_match_like_a_shell() {
@@ -171,5 +172,42 @@ mod tests {
         assert!(matches("*.bias", "ln_f.bias"));
         assert!(!matches("*.bias", "ln_f.weight"));
         assert!(!matches("wte", "wte.weight"));
+    }
+
+    #[test]
+    fn the_identity_of_weights_is_their_names_shapes_and_bits() {
+        let spec = fixture::spec(8);
+        let base = fixture::base(&spec);
+        let identity = BaseIdentity::of(&base).unwrap();
+        assert_eq!(BaseIdentity::of(&fixture::base(&spec)).unwrap(), identity);
+        let nudged = gpt2_model::assign(base, |name, shape| {
+            let mut values = vec![1.0; shape.iter().product()]; // as gains begin
+            values[0] = 1.000_000_1;
+            (name == "h.1.ln_2.weight").then_some(values)
+        });
+        assert_ne!(BaseIdentity::of(&nudged).unwrap(), identity);
+        let other = Spec { base: identity, ..spec };
+        let error = other.assemble(nudged).err().unwrap().to_string();
+        assert_eq!(error, "the base weights are not the ones this model was trained on");
+    }
+
+    #[test]
+    fn what_is_trained_is_the_adapters_or_what_a_pattern_names() {
+        let names = |spec: Spec| -> Vec<String> {
+            let (_, layout) = spec.assemble(fixture::base(&spec)).unwrap();
+            layout.tensors().iter().map(|it| it.name().to_owned()).collect()
+        };
+        let adapters = names(fixture::spec(8));
+        assert_eq!(adapters.len(), 2 * (2 + 2 + 1)); // A and B of q and v in two blocks, and the head
+        assert!(adapters.iter().all(|it| it.ends_with(".lora_A") || it.ends_with(".lora_B")));
+        let without = |pattern: &str| Spec {
+            lora: None,
+            trainable: vec![pattern.to_owned()],
+            ..fixture::spec(8)
+        };
+        assert_eq!(names(without("wpe*")), ["wpe.weight"]);
+        let spec = without("nothing");
+        let error = spec.assemble(fixture::base(&spec)).err().unwrap().to_string();
+        assert!(error.starts_with("nothing to train"), "{error}");
     }
 }

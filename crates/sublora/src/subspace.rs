@@ -82,7 +82,7 @@ pub(crate) fn put_weights(model: LoraGpt2, layout: &Layout, theta: &[f32]) -> Lo
 }
 
 /// The gradient of the trained weights, flat: `[D]`. A weight that the loss does not reach has zero.
-fn flat_gradient(
+pub(crate) fn flat_gradient(
     model: &LoraGpt2,
     layout: &Layout,
     grads: &GradientsParams,

@@ -1,5 +1,7 @@
 //! Claims about a simple predictor on the sample of a certificate.
 
+use std::collections::HashMap;
+
 use bounds::{Bits, Unit};
 use corpus::Corpus;
 use gpt2_model::TokenScores;
@@ -16,7 +18,7 @@ use crate::baselines::Predictor;
 ///
 /// # Errors
 /// A corpus that is not the certificate's.
-pub fn baseline_claims(
+pub(crate) fn baseline_claims(
     predictor: &dyn Predictor,
     corpus: &Corpus,
     certificate: &Certificate,
@@ -64,7 +66,7 @@ impl Table<'_> {
 
     #[expect(clippy::cast_possible_truncation, reason = "scores are stored as f32")]
     fn scores(&self, scene: &Scene<'_>, drawn: &Drawn) -> TokenScores {
-        let mut sorted: std::collections::HashMap<u32, (Vec<f64>, f32)> = Default::default();
+        let mut sorted = HashMap::<u32, (Vec<f64>, f32)>::new();
         let mut scores = TokenScores::default();
         for (document, block) in &drawn.windows {
             let window = scene.blocks.window(*document, block);

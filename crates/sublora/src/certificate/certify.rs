@@ -366,6 +366,7 @@ impl Partial {
     }
 
     /// Whole batches among what is there.
+    #[expect(clippy::cast_possible_truncation, reason = "a batch of windows fits memory")]
     fn whole_batches(&self, windows: &[(u64, Range<u64>)], batch: usize) -> Done {
         let mut done = Done { batches: 0, tokens: 0 };
         for group in windows.chunks(batch) {

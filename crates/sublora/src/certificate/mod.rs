@@ -15,7 +15,7 @@ use bounds::{Alpha, Metric, Unit};
 use corpus::{Partition, Sha256Hash, TokenizerIdentity};
 use serde::{Deserialize, Serialize};
 
-pub use baseline::baseline_claims;
+pub(crate) use baseline::baseline_claims;
 pub use certify::{Certifier, Subject};
 pub(crate) use certify::{claim_count, metrics};
 pub use verify::{Verification, verify};
@@ -223,7 +223,8 @@ impl Certificate {
             version: u64,
         }
         let wrong = |reason: &dyn std::fmt::Display| Error::format(path, WHAT, reason);
-        let json = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
+        let json = std::fs::read(path).map_err(FileError::at("read", path))?;
+        let json = String::from_utf8(json).map_err(|error| wrong(&error))?;
         let head: Head = serde_json::from_str(&json).map_err(|error| wrong(&error))?;
         if head.format != FORMAT {
             return Err(wrong(&format!("its format is `{}`, expected `{FORMAT}`", head.format)));

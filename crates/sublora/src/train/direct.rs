@@ -27,6 +27,7 @@ impl Direct {
 }
 
 /// The reference setting: betas 0.9 and 0.999, epsilon 1e-6.
+#[expect(clippy::cast_possible_truncation, reason = "burn takes it as f32")]
 pub(super) fn adam_w(weight_decay: f64) -> ModuleOptimizer {
     let config = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.999).with_epsilon(1e-6);
     config.with_weight_decay(weight_decay as f32).init()

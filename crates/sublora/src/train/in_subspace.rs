@@ -118,6 +118,7 @@ impl InSubspace {
 }
 
 impl Parameters for InSubspace {
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
     fn step(
         &mut self,
         model: LoraGpt2,

@@ -3,6 +3,8 @@
 mod direct;
 mod in_subspace;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -115,7 +117,7 @@ impl Trainer<'_> {
             model = parameters.restore(model, &state.values, Some(&state.optimizer))?;
             (start, outcome) = (state.step, state.outcome);
         }
-        let mut metrics = if start > 0 {
+        let mut metrics = if resume {
             MetricsLog::resume(&self.folder, start, self.now)?
         } else {
             MetricsLog::create(&self.folder, self.now)?
@@ -134,17 +136,20 @@ impl Trainer<'_> {
             metrics.record(step, &record)?;
             let note = format!("{bits:.3} bits/token, {rate:.0} tokens/s");
             let flow = self.progress.update(done, &note);
-            if done % self.config.eval_every == 0 || done == self.config.steps || flow.is_break() {
+            // Only where a run that is never interrupted evaluates, so that both choose the same best.
+            let evaluate = done % self.config.eval_every == 0 || done == self.config.steps;
+            if evaluate {
                 let held_out = match &data.held_out {
                     Some(windows) => self.evaluate(&model, windows)?,
                     None => loss,
                 };
                 let bits = held_out / std::f64::consts::LN_2;
-                metrics
-                    .record(step, &[("held_out/bits_per_token", bits), ("tokens_per_s", rate)])?;
+                metrics.record(step, &[("held_out/bits_per_token", bits)])?;
                 if held_out < outcome.best_loss {
                     outcome = Outcome { best_loss: held_out, best_step: done };
                 }
+            }
+            if evaluate || flow.is_break() {
                 let state = State {
                     step: done,
                     outcome,
@@ -192,7 +197,7 @@ impl Trainer<'_> {
         device.seed(step); // of dropout, so that a resumed run draws the same masks
         let shards = self.config.shards;
         let parts = self.config.accumulation * shards;
-        let rows = self.config.batch / shards as usize;
+        let rows = self.config.batch / usize::try_from(shards).unwrap_or(usize::MAX).max(1);
         let mut accumulator = GradientsAccumulator::new();
         let mut total = 0.0;
         for micro_batch in 0..self.config.accumulation {
@@ -200,7 +205,7 @@ impl Trainer<'_> {
             let shard = |shard: u64| {
                 let index = WindowIndex { step, micro_batch, row: shard * rows as u64 };
                 let (x, y) = batch(windows, index, rows, &device);
-                let loss = mean_loss(model, x, y);
+                let loss = mean_loss(model, x, &y);
                 let value = scalar(loss.clone())?;
                 let loss = loss / parts as f64;
                 Ok((value, GradientsParams::from_grads(loss.backward(), model)))
@@ -227,7 +232,7 @@ impl Trainer<'_> {
         for micro_batch in 0..self.config.eval_batches.max(1) {
             let index = WindowIndex { step: 0, micro_batch, row: 0 };
             let (x, y) = batch(windows, index, self.config.batch, &device);
-            total += scalar(mean_loss(&model, x, y))?;
+            total += scalar(mean_loss(&model, x, &y))?;
         }
         Ok(total / self.config.eval_batches.max(1) as f64)
     }
@@ -253,7 +258,7 @@ fn batch(
     (x, y)
 }
 
-fn mean_loss(model: &LoraGpt2, x: Tensor<2, Int>, y: Tensor<1, Int>) -> Tensor<1> {
+fn mean_loss(model: &LoraGpt2, x: Tensor<2, Int>, y: &Tensor<1, Int>) -> Tensor<1> {
     let hidden = model.hidden(x);
     let [batch, seq, d_model] = hidden.dims();
     cross_entropy(&model.head_factors(hidden.reshape([batch * seq, d_model])), y)

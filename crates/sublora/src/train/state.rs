@@ -85,3 +85,51 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State {
+            step: 41,
+            outcome: Outcome { best_loss: 1.0 / 3.0, best_step: 40 },
+            values: vec![
+                ("z".to_owned(), vec![1.5, f32::MIN_POSITIVE, -0.0]),
+                ("a.lora_A".to_owned(), vec![]),
+            ],
+            optimizer: vec![1, 2, 3],
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_as_it_was_in_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("last.safetensors");
+        let never = Outcome { best_loss: f64::INFINITY, best_step: 0 };
+        for state in [state(), State { outcome: never, optimizer: vec![], ..state() }] {
+            state.write(&path).unwrap();
+            let read = State::read(&path).unwrap();
+            assert_eq!((read.step, read.outcome), (state.step, state.outcome));
+            assert_eq!((read.values, read.optimizer), (state.values, state.optimizer));
+        }
+    }
+
+    #[test]
+    fn a_truncated_or_foreign_file_is_an_error_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("last.safetensors");
+        state().write(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for length in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            let error = State::read(&path).err().unwrap().to_string();
+            assert!(error.contains("last.safetensors` is no valid training checkpoint"), "{error}");
+        }
+        let foreign = safetensors::serialize(Vec::<(&str, TensorView)>::new(), None).unwrap();
+        std::fs::write(&path, foreign).unwrap();
+        assert!(State::read(&path).err().unwrap().to_string().ends_with("no `order`"));
+        let missing = State::read(&dir.path().join("missing")).err().unwrap().to_string();
+        assert!(missing.starts_with("cannot read `"), "{missing}");
+    }
+}

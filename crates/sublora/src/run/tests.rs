@@ -1,0 +1,187 @@
+//! Whole runs in seconds: interrupted ones end where the others do.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::fixture;
+use crate::{Verification, verify};
+
+/// Asks for an end at every third update.
+struct Impatient(AtomicU64);
+
+impl Progress for Impatient {
+    fn begin(&self, _task: &str, _unit: &'static str, _total: u64) {}
+
+    fn update(&self, _done: u64, _note: &str) -> ControlFlow<()> {
+        match self.0.fetch_add(1, Ordering::Relaxed) % 3 {
+            2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn end(&self) {}
+}
+
+const CONFIG: &str = r#"
+[model]
+size = "tiny"
+n_layer = 1
+n_head = 2
+n_embd = 16
+n_positions = 16
+
+[base]
+kind = "prior-split"
+fraction = 0.5
+train = { steps = 8, batch = 4, seq = 16, shards = 2, eval_every = 4, eval_batches = 1 }
+
+[lora]
+rank = 2
+
+[sublora]
+intrinsic_dim = 16
+
+[train]
+steps = 11
+batch = 4
+seq = 16
+accumulation = 2
+learning_rate = { peak = 1e-2, warm_up = 2 }
+eval_every = 4
+eval_batches = 2
+
+[compress]
+levels = 5
+qat_steps = 5
+qat_learning_rate = 1e-3
+
+[certify]
+documents = 6
+positions = "all"
+"#;
+
+fn run<'a>(
+    folder: PathBuf,
+    corpus: &'a Corpus,
+    overrides: &[&str],
+    progress: &'a dyn Progress,
+) -> Run<'a> {
+    let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
+    Run {
+        folder,
+        config: RunConfig::parse(CONFIG, &overrides).unwrap(),
+        corpus,
+        device: Device::default(),
+        device_name: "flex".to_owned(),
+        now: &|| 0.0,
+        progress,
+    }
+}
+
+/// Calls until the answer is not an interruption; how often it was one.
+fn insist<T>(mut call: impl FnMut(u64) -> Result<T, Error>) -> (T, u64) {
+    for interruptions in 0.. {
+        match call(interruptions) {
+            Ok(value) => return (value, interruptions),
+            Err(Error::Interrupted) => assert!(interruptions < 100, "it never ends"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!("a hundred interruptions are enough")
+}
+
+#[test]
+fn an_interrupted_run_ends_as_one_that_was_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(40, 20), 0.2);
+    let whole = run(dir.path().join("whole"), &corpus, &[], &());
+    let outcome = whole.train(false).unwrap();
+    whole.compress(false).unwrap();
+    let certificate = whole.certify(0).unwrap();
+
+    let impatient = Impatient(AtomicU64::new(0));
+    let parts = run(dir.path().join("parts"), &corpus, &[], &impatient);
+    let (resumed, interruptions) = insist(|attempt| parts.train(attempt > 0));
+    assert!(interruptions >= 5, "{interruptions}");
+    assert_eq!(resumed, outcome);
+    let (_, interruptions) = insist(|_| parts.compress(true));
+    assert!(interruptions >= 1, "{interruptions}");
+    let (resumed, interruptions) = insist(|_| parts.certify(0));
+    assert!(interruptions >= 5, "{interruptions}");
+    assert_eq!(resumed, certificate);
+
+    let files = [
+        "pretrain/metrics.jsonl",
+        "base/model.safetensors",
+        "train/metrics.jsonl",
+        "qat/metrics.jsonl",
+        "model.sublora",
+        "scores.safetensors",
+        "certificate.json",
+    ];
+    for file in files {
+        let read = |run: &Run<'_>| std::fs::read(run.folder.join(file)).unwrap();
+        assert!(read(&whole) == read(&parts), "{file}");
+    }
+    let verdict = verify(&parts.certificate_path(), Some(&parts.device), &|| 0.0, &()).unwrap();
+    assert!(matches!(verdict, Verification::Confirmed { .. }), "{verdict:?}");
+    let left: Vec<_> = std::fs::read_dir(&parts.folder).unwrap().collect();
+    assert_eq!(left.len(), 8); // no partial scores among them: config, four folders, three files
+}
+
+#[test]
+fn a_killed_run_without_a_checkpoint_starts_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.2);
+    let run = run(dir.path().join("run"), &corpus, &["base={ kind = \"random\" }"], &());
+    std::fs::create_dir_all(run.folder.join("train")).unwrap();
+    std::fs::write(run.folder.join("train/metrics.jsonl"), "{\"step\":0}\n{\"st").unwrap();
+    std::fs::write(run.folder.join("config.toml"), toml::to_string(&run.config).unwrap()).unwrap();
+    run.train(true).unwrap();
+    let metrics = std::fs::read_to_string(run.folder.join("train/metrics.jsonl")).unwrap();
+    assert!(metrics.starts_with("{\"step\":0,\"train/bits_per_token\":"), "{metrics}");
+}
+
+#[test]
+fn every_mode_trains() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let modes: [(&str, fn(&mut RunConfig)); 4] = [
+        ("sublora", |_| {}),
+        ("lora", |config| config.sublora = None),
+        ("subspace", |config| {
+            config.lora = None;
+            config.trainable = vec!["*.ln_*".to_owned(), "ln_f.weight".to_owned()];
+        }),
+        ("full", |config| (config.lora, config.sublora) = (None, None)),
+    ];
+    for (name, change) in modes {
+        let mut run = run(dir.path().join(name), &corpus, &["base={ kind = \"random\" }"], &());
+        change(&mut run.config);
+        let outcome = run.train(false).unwrap();
+        assert!(outcome.best_loss < 5.6, "{name}: {outcome:?}"); // ln 257 = 5.549 at the start
+        let can_be_coded = run.config.sublora.is_some();
+        assert_eq!(run.compress(false).is_ok(), can_be_coded, "{name}");
+        if can_be_coded {
+            run.certify(0).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(10, 20), 0.0);
+    let random = ["base={ kind = \"random\" }", "train.steps=1"];
+    let mut run = run(dir.path().join("run"), &corpus, &random, &());
+    let untrained = run.compress(false).unwrap_err().to_string();
+    assert!(untrained.ends_with("holds no trained model; train it first"), "{untrained}");
+    run.train(false).unwrap();
+    let again = run.train(false).unwrap_err().to_string();
+    assert!(again.ends_with("already holds a run; resume it or name another folder"), "{again}");
+    run.train(true).unwrap();
+    run.config.seed += 1;
+    let other = run.train(true).unwrap_err().to_string();
+    assert_eq!(other, "the configuration is not the one this run was started with");
+}
