@@ -21,7 +21,7 @@ use std::path::Path;
 use adapters::LoraGpt2;
 use burn::tensor::Device;
 use corpus::Sha256Hash;
-use gpt2_model::PlainGpt2;
+use gpt2_model::{Gpt2Config, PlainGpt2};
 use quantizers::CodedVector;
 use serde::{Deserialize, Serialize};
 
@@ -169,15 +169,25 @@ impl Artifact {
         }
     }
 
-    /// Rebuilds the certified model from the base it was trained on; none for a random base, which
-    /// is drawn again.
+    /// Rebuilds the certified model from the base it was trained on, with its configuration; none
+    /// for a random base, which is drawn again.
     ///
     /// # Errors
     /// A base that is missing or another, or a subspace that does not fit.
-    pub fn rebuild(&self, base: Option<PlainGpt2>, device: &Device) -> Result<LoraGpt2, Error> {
+    pub fn rebuild(
+        &self,
+        base: Option<(PlainGpt2, Gpt2Config)>,
+        device: &Device,
+    ) -> Result<LoraGpt2, Error> {
         let base = match (&self.spec.base, base) {
             (BaseIdentity::Random, _) => self.spec.random_base(device)?,
-            (BaseIdentity::Weights { .. }, Some(base)) => base,
+            (BaseIdentity::Weights { .. }, Some((base, config))) if config == self.spec.model => {
+                base
+            }
+            (BaseIdentity::Weights { .. }, Some(_)) => {
+                let reason = "the base's configuration is not the one this model was trained on";
+                return Err(Error::Mismatch(reason.to_owned()));
+            }
             (BaseIdentity::Weights { sha256 }, None) => {
                 let reason = format!("this model needs its base weights, of SHA-256 {sha256}");
                 return Err(Error::Mismatch(reason));
@@ -307,11 +317,16 @@ mod tests {
         let base = fixture::base(&artifact.spec);
         artifact.spec.base = BaseIdentity::of(&base).unwrap();
         let device = Device::default();
-        artifact.rebuild(Some(base), &device).unwrap();
+        let config = artifact.spec.model.clone();
+        let given = |base: &PlainGpt2| Some((base.clone(), config.clone()));
+        artifact.rebuild(given(&base), &device).unwrap();
+        let config = Gpt2Config { n_head: 4, ..config.clone() };
+        let error = artifact.rebuild(Some((base, config)), &device).unwrap_err().to_string();
+        assert_eq!(error, "the base's configuration is not the one this model was trained on");
         let error = artifact.rebuild(None, &device).unwrap_err().to_string();
         assert!(error.contains("needs its base weights, of SHA-256 "), "{error}");
         let other = Spec { seed: 138, ..artifact.spec.clone() }.random_base(&device).unwrap();
-        let error = artifact.rebuild(Some(other), &device).unwrap_err().to_string();
+        let error = artifact.rebuild(given(&other), &device).unwrap_err().to_string();
         assert_eq!(error, "the base weights are not the ones this model was trained on");
     }
 

@@ -71,7 +71,8 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn config(error: &dyn Display) -> Self {
-        Self::Config(error.to_string().trim().to_owned())
+        // A TOML value's path comes on a line of its own; the message is one sentence.
+        Self::Config(error.to_string().trim().replace("\nin `", ", in `"))
     }
 
     pub(crate) fn value(key: &str, value: &dyn Display, expected: &str) -> Self {

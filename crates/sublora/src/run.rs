@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
     fn rebuild(&self, artifact: &Artifact) -> Result<LoraGpt2, Error> {
         let base =
             self.base_path().map(|path| gpt2_model::load(&path, &self.device)).transpose()?;
-        artifact.rebuild(base.map(|(base, _)| base), &self.device)
+        artifact.rebuild(base, &self.device)
     }
 
     /// The documents that the base was pretrained on, which are not certified.

@@ -112,7 +112,7 @@ fn the_pulled_back_gradient_is_that_of_end_to_end_autodiff() {
     let windows = WindowSampler::new(corpus.split(Split::Train), SEQ + 1, 3).unwrap();
     let index = WindowIndex { step: 5, micro_batch: 0, row: 0 };
     let (x, y) = batch(&windows, index, 4, &device);
-    let reference = mean_loss(&model, x, y);
+    let reference = mean_loss(&model, x, &y);
     let reference_loss = scalar(reference.clone()).unwrap();
     let gradient = tracked.grad(&reference.backward()).unwrap();
     let gradient: Vec<f32> = host(gradient).unwrap().iter::<f32>().collect();
@@ -146,7 +146,7 @@ fn a_step_does_not_depend_on_how_its_windows_are_split() {
     for micro_batch in 0..2 {
         let index = WindowIndex { step: 5, micro_batch, row: 0 };
         let (x, y) = batch(&windows, index, 8, &model.wte.weight.device());
-        let grads = mean_loss(&model, x, y).backward();
+        let grads = mean_loss(&model, x, &y).backward();
         let grads = GradientsParams::from_grads(grads, &model);
         let part = subspace.pull_back(&model, &grads).unwrap();
         mean.iter_mut().zip(part).for_each(|(mean, part)| *mean += part / 2.0);

@@ -1,0 +1,41 @@
+//! The program from outside: what it prints, what it leaves on disk, how it exits.
+
+mod end_to_end;
+mod messages;
+mod text;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a call of the program showed.
+#[derive(Debug)]
+struct Shown {
+    /// Exit code.
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Calls the program in `folder`, with `line` split at spaces.
+fn sublora(folder: &Path, line: &str) -> Shown {
+    let output = Command::new(env!("CARGO_BIN_EXE_sublora"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace("sublora.exe", "sublora");
+    Shown {
+        code: output.status.code().unwrap(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// The same, where nothing may go wrong; what it printed.
+fn done(folder: &Path, line: &str) -> String {
+    let shown = sublora(folder, line);
+    assert_eq!(shown.code, 0, "sublora {line}: {shown:?}");
+    shown.stdout
+}

@@ -1,0 +1,114 @@
+//! Help, listings and what is said to users who made a mistake: exit code, stdout and stderr together.
+//!
+//! `INSTA_UPDATE=always cargo test --workspace --test cli` writes the snapshots anew.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use crate::{Shown, done, sublora, text};
+
+/// Calls and what they showed, one after the other.
+fn transcript(folder: &TempDir, lines: &[&str]) -> String {
+    let mut transcript = String::new();
+    for line in lines {
+        let Shown { code, stdout, stderr } = sublora(folder.path(), line);
+        transcript += &format!("$ sublora {line}\n{stdout}");
+        if !stderr.is_empty() {
+            transcript += &format!("--- stderr\n{stderr}");
+        }
+        transcript += &format!("--- exit {code}\n\n");
+    }
+    transcript
+}
+
+fn check(name: &str, transcript: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, transcript));
+}
+
+#[test]
+fn help() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = [
+        "--help",
+        "quickstart --help",
+        "corpus build --help",
+        "train --help",
+        "certify --help",
+        "verify --help",
+        "generate --help",
+    ];
+    check("help", &transcript(&folder, &lines));
+}
+
+#[test]
+fn listings() {
+    let folder = tempfile::tempdir().unwrap();
+    check("list", &transcript(&folder, &["list", "list codebooks --json"]));
+}
+
+#[test]
+fn user_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("text.jsonl"), text::json_lines(5)).unwrap();
+    fs::write(at.join("bad.jsonl"), "{\"text\": \"fine\"}\n{\"txt\": \"not\"}\n").unwrap();
+    fs::write(at.join("typo.toml"), "[train]\nstep = 5\n").unwrap();
+    fs::write(at.join("kind.toml"), "[sublora]\nprojector = { kind = \"kron\" }\n").unwrap();
+    fs::write(at.join("tiny.toml"), "[model]\nsize = \"tiny\"\n").unwrap();
+    done(at, "corpus build --input text.jsonl --tokenizer byte --val-fraction 0 --out corpus");
+    fs::create_dir(at.join("run")).unwrap();
+    fs::write(at.join("run/config.toml"), "[model]\nsize = \"tiny\"\n").unwrap();
+    let lines = [
+        "",
+        "tran",
+        "train --config typo.toml --corpus corpus --out new",
+        "train --config kind.toml --corpus corpus --out new",
+        "train --config missing.toml --corpus corpus --out new",
+        "train --config tiny.toml --corpus corpus --out new --set train.seq=0",
+        "train --config tiny.toml --corpus corpus --out new --set model.size=tny",
+        "train --config tiny.toml --corpus corpus --out new --set train.seq",
+        "train --config tiny.toml --corpus missing --out new",
+        "train --config tiny.toml --corpus corpus --out run",
+        "train --config tiny.toml --corpus corpus --out new --device gpu",
+        "train --config tiny.toml --corpus corpus --out new --device flex:x",
+        "train --config tiny.toml --corpus corpus --out new --device flex:7",
+        "quickstart --out corpus",
+        "corpus build --input text.jsonl --tokenizer byte --out corpus",
+        "corpus build --input text.jsonl --tokenizer bytes --out other",
+        "corpus build --input bad.jsonl --tokenizer byte --out other",
+        "corpus build --input missing.txt --tokenizer byte --out other",
+        "corpus build --input tiny.toml --tokenizer byte --out other",
+        "corpus inspect run",
+        "compress run --corpus corpus",
+        "certify run --corpus corpus",
+        "certify run --corpus corpus --sample some",
+        "certify run --corpus corpus --sample 0",
+        "certify missing --corpus corpus",
+        "generate run --corpus corpus --temperature=-1",
+        "verify missing.json",
+        "verify run/config.toml",
+        "list optimizers",
+    ];
+    // The words of another system.
+    let said = transcript(&folder, &lines);
+    let said = said.replace('\\', "/").replace(
+        "The system cannot find the file specified. (os error 2)",
+        "No such file or directory (os error 2)",
+    );
+    check("user_errors", &said);
+}
+
+#[cfg(not(feature = "rocm"))]
+#[test]
+fn a_backend_that_is_not_compiled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text.jsonl"), text::json_lines(5)).unwrap();
+    done(folder.path(), "corpus build --input text.jsonl --tokenizer byte --out corpus");
+    fs::write(folder.path().join("tiny.toml"), "[model]\nsize = \"tiny\"\n").unwrap();
+    let line = "train --config tiny.toml --corpus corpus --out new --device rocm:1";
+    check("backend", &transcript(&folder, &[line]));
+}
