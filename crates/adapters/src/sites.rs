@@ -149,6 +149,7 @@ impl LoraConfig {
     }
 
     /// A pair for part `part` of `parts` equal parts of the output of `base`.
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
     fn factors(&self, base: &Linear, part: usize, parts: usize, key: Key) -> LoraFactors {
         let [d_input, d_output] = base.weight.dims();
         let width = d_output / parts;

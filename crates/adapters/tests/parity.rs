@@ -2,6 +2,8 @@
 //! fixtures (`scripts/generate_gpt2_parity.py`; torch 2.15.0). Tolerance: the largest difference in a
 //! tensor is at most 1e-5 of its largest value.
 
+#![expect(clippy::cast_possible_truncation, reason = "token ids are small")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -106,7 +108,7 @@ fn logits_loss_and_the_gradients_of_the_adapters_alone() {
     let ids: Vec<i64> = parity["targets"].iter().map(|&id| id as i64).collect();
     let targets = Tensor::from_data(TensorData::new(ids, [24]), &device.clone().inner());
     let hidden = model.hidden(tokens(&device)).reshape([24, 12]);
-    let loss = cross_entropy(&model.head_factors(hidden), targets);
+    let loss = cross_entropy(&model.head_factors(hidden), &targets);
     assert_close("loss", &floats(loss.clone().inner()), &expected["loss"]);
 
     let grads = GradientsParams::from_grads(loss.backward(), &model);

@@ -190,7 +190,8 @@ mod tests {
         let mut words = Key::from_seed(3).words(0);
         let mut counts = [0_i32; 6];
         for _ in 0..60_000 {
-            counts[words.below(const { NonZeroU64::new(6).unwrap() }) as usize] += 1;
+            let face = words.below(const { NonZeroU64::new(6).unwrap() });
+            counts[usize::try_from(face).unwrap()] += 1;
         }
         // Expectation 10 000 each, standard deviation sqrt(60 000 * 5/36) = 91; five of them.
         assert!(counts.iter().all(|count| (count - 10_000).abs() < 456), "{counts:?}");

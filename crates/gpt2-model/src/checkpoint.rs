@@ -108,6 +108,7 @@ pub enum CheckpointError {
 /// `config.json`: the fields that decide what is computed. The rest (dropout, token ids, task
 /// settings) is not ours and is ignored.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of a foreign file")]
 struct HfConfig {
     model_type: String,
     architectures: Option<Vec<String>>,
@@ -247,7 +248,7 @@ pub fn save(model: &PlainGpt2, config: &Gpt2Config, folder: &Path) -> Result<(),
             &model.wte.weight.device(),
         )?)
         .into_iter()
-        .filter(|weight| weight.name.ends_with(".bias"))
+        .filter(|weight| is_bias(&weight.name))
         .map(|weight| {
             let zeros = vec![0_f32; weight.shape.iter().product()];
             (weight.name, TensorData::new(zeros, weight.shape))
@@ -354,7 +355,7 @@ impl Weights {
             name == "lm_head.weight"
                 || name.ends_with(".attn.bias")
                 || name.ends_with(".attn.masked_bias")
-                || (!bias && name.ends_with(".bias"))
+                || (!bias && is_bias(name))
         };
         match self.tensors.keys().find(|name| !passed_over(name)) {
             Some(name) => {
@@ -398,6 +399,10 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
         return Ok(vec![pytorch]);
     }
     Err(CheckpointError::NoWeights(folder.to_owned()))
+}
+
+fn is_bias(name: &str) -> bool {
+    name.rsplit('.').next() == Some("bias")
 }
 
 fn io(path: &Path, source: std::io::Error) -> CheckpointError {

@@ -104,7 +104,7 @@ impl Gpt2Config {
             .into_iter()
             .find(|(size, ..)| *size == name)
             .ok_or_else(|| ConfigError::Size(name.to_owned()))?;
-        Ok(Self { n_layer, n_head, n_embd, ..Self::default() })
+        Ok(Self { n_embd, n_layer, n_head, ..Self::default() })
     }
 
     /// The names [`of_size`](Self::of_size) knows, smallest first.

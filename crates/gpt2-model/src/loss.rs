@@ -10,13 +10,13 @@
 //! $\ln p_t = z_t - z_{max} + \ln p_{max}$, where $p_{max} \ge 1/V$ never underflows.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use crate::Factor;
 use crate::parameters::{DeviceError, host};
 
-/// Logits held at a time: 16 MiB of `f32`, a cache's worth.
-const CHUNK_LOGITS: usize = 1 << 22;
+/// Logits held at a time: 32 MiB of `f32`, of the order of a cache.
+const CHUNK_LOGITS: usize = 1 << 23;
 
 /// A mean loss and the head it came from, as one differentiable tensor.
 pub type Loss = Tensor<1>;
@@ -27,7 +27,7 @@ pub type Loss = Tensor<1>;
 /// - factors: inputs `[tokens, k]`, weights `[k, vocab]`
 /// - targets: `[tokens]`, each below `vocab`
 /// - output: `[1]`
-pub fn cross_entropy(factors: &[Factor], targets: Tensor<1, Int>) -> Loss {
+pub fn cross_entropy(factors: &[Factor], targets: &Tensor<1, Int>) -> Loss {
     let [tokens] = targets.dims();
     let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
     let mut gradients: Vec<Gradient> = factors.iter().map(|_| Gradient::default()).collect();
@@ -79,7 +79,12 @@ pub struct TokenScores {
 ///
 /// # Errors
 /// What the backend reports when the scores are read.
-pub fn score(factors: &[Factor], targets: Tensor<1, Int>) -> Result<TokenScores, DeviceError> {
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of logits, below 2^24, is exact in f32"
+)]
+pub fn score(factors: &[Factor], targets: &Tensor<1, Int>) -> Result<TokenScores, DeviceError> {
     let [tokens] = targets.dims();
     let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
     let mut scores = TokenScores::default();
@@ -158,7 +163,8 @@ struct Gradient {
 }
 
 impl Gradient {
-    /// `factor` says what is tracked, `rows` holds the chunk's constants.
+    /// `factor` says what is tracked, `rows` holds the chunk's constants. The one-hot part of
+    /// $p - e_t$ picks rows or columns, so $p$ itself is never copied.
     fn add_chunk(
         &mut self,
         factor: &Factor,
@@ -166,22 +172,24 @@ impl Gradient {
         p: &Tensor<2>,
         target: &Tensor<1, Int>,
     ) {
-        let columns = rows.weight.as_ref();
         if factor.input.is_tracked() {
-            self.input.push(match columns {
-                Some(weight) => {
-                    let rows = weight.clone().transpose();
-                    p.clone().matmul(rows.clone()) - rows.select(0, target.clone())
-                }
-                None => minus_one_hot(p.clone(), target),
+            self.input.push(if let Some(weight) = &rows.weight {
+                let weight = weight.clone().transpose();
+                p.clone().matmul(weight.clone()) - weight.select(0, target.clone())
+            } else {
+                let ones = Tensor::full([target.dims()[0], 1], -1.0, &p.device());
+                p.clone().scatter(1, target.clone().unsqueeze_dim(1), ones, IndexingUpdateOp::Add)
             });
         }
         if factor.weight.as_ref().is_some_and(Tensor::is_tracked) {
-            let term = rows.input.clone().transpose().matmul(minus_one_hot(p.clone(), target));
-            self.weight = Some(match self.weight.take() {
+            let x = rows.input.clone().transpose(); // [k, tokens]
+            let term = x.clone().matmul(p.clone());
+            let sum = match self.weight.take() {
                 Some(sum) => sum + term,
                 None => term,
-            });
+            };
+            self.weight =
+                Some(sum.select_assign(1, target.clone(), x.neg(), IndexingUpdateOp::Add));
         }
     }
 
@@ -197,13 +205,6 @@ impl Gradient {
         }
         terms
     }
-}
-
-/// $p - e_t$, row by row.
-fn minus_one_hot(p: Tensor<2>, target: &Tensor<1, Int>) -> Tensor<2> {
-    let [tokens] = target.dims();
-    let ones = Tensor::full([tokens, 1], -1.0, &p.device());
-    p.scatter(1, target.clone().unsqueeze_dim(1), ones, burn::tensor::IndexingUpdateOp::Add)
 }
 
 fn chunks(tokens: usize, factors: &[Factor]) -> impl Iterator<Item = std::ops::Range<usize>> {

@@ -38,7 +38,8 @@ impl<L: LinearLayer, N: NormLayer> Gpt2<L, N> {
     pub fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [_batch, seq] = tokens.dims();
         let device = tokens.device();
-        let positions = Tensor::arange(0..seq as i64, &device).unsqueeze();
+        let positions =
+            Tensor::arange(0..i64::try_from(seq).unwrap_or(i64::MAX), &device).unsqueeze();
         let mask = causal_mask(seq, &device);
         let x = self.wte.forward(tokens) + self.wpe.forward(positions);
         self.ln_f.forward(self.h.iter().fold(x, |x, block| block.forward(x, &mask)))
@@ -165,7 +166,9 @@ impl PlainGpt2 {
             };
             let mut values = vec![0.0; shape.iter().product()];
             key.derive(name).fill_normal(0, &mut values);
-            values.iter_mut().for_each(|value| *value *= std);
+            for value in &mut values {
+                *value *= std;
+            }
             Some(values)
         }))
     }

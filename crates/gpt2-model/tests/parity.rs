@@ -8,6 +8,8 @@
 //!
 //! Tolerance: the largest difference in a tensor is at most 1e-5 of its largest value.
 
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "token ids are small")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +98,7 @@ fn flat_hidden(model: &PlainGpt2, tokens: Tensor<2, Int>) -> Tensor<2> {
 fn loss(model: &PlainGpt2, fixture: &Fixture, device: &Device) -> Tensor<1> {
     let tokens = ids(fixture, "tokens", [2, 12], device);
     let targets = ids(fixture, "targets", [24], &device.clone().inner());
-    cross_entropy(&model.head_factors(flat_hidden(model, tokens)), targets)
+    cross_entropy(&model.head_factors(flat_hidden(model, tokens)), &targets)
 }
 
 /// Gradients by name.
@@ -157,7 +159,7 @@ fn the_inference_path_agrees_with_the_differentiable_one() {
     assert_close("logits", &floats(model.logits(tokens.clone())), expected, largest(expected));
 
     let targets = ids(&fixture, "targets", [24], &device);
-    let scores = score(&model.head_factors(flat_hidden(&model, tokens)), targets.clone()).unwrap();
+    let scores = score(&model.head_factors(flat_hidden(&model, tokens)), &targets).unwrap();
     let targets: Vec<usize> = fixture["targets"].1.iter().map(|&id| id as usize).collect();
     for (i, (row, target)) in expected.chunks(41).zip(targets).enumerate() {
         let lse = row.iter().map(|it| f64::from(*it).exp()).sum::<f64>().ln();

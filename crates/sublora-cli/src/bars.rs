@@ -59,8 +59,8 @@ impl sublora::Progress for Bars {
     }
 }
 
-impl corpus::Progress for Bars {
-    fn report(&self, so_far: &corpus::Counts) -> ControlFlow<()> {
+impl sublora::corpus::Progress for Bars {
+    fn report(&self, so_far: &sublora::corpus::Counts) -> ControlFlow<()> {
         if self.bar().length() != Some(so_far.bytes_total) {
             let template =
                 "corpus {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg} ETA {eta}";
@@ -75,7 +75,7 @@ impl corpus::Progress for Bars {
         Self::flow()
     }
 
-    fn skipped(&self, document: &corpus::BadDocument) {
+    fn skipped(&self, document: &sublora::corpus::BadDocument) {
         self.bar().suspend(|| eprintln!("skipped: {document}"));
     }
 }

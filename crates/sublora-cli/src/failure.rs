@@ -23,10 +23,10 @@ impl From<sublora::Error> for Failure {
     fn from(error: sublora::Error) -> Self {
         use sublora::Error;
         let hint = match &error {
-            Error::Interrupted => None,
+            Error::Interrupted => Some("`train --resume` and a second `certify` go on from there"),
             Error::Corpus(error) => return error.into(),
             Error::Config(_) | Error::Schedule(_) | Error::Lora(_) | Error::Model(_) => {
-                Some("docs/EXTENDING.md and `configs/` show working configurations")
+                Some("`configs/` in the repository holds working configurations")
             }
             Error::Device(_) => Some("try a smaller batch, or another `--device`"),
             Error::Projector(_) => {
@@ -43,9 +43,9 @@ impl From<sublora::Error> for Failure {
     }
 }
 
-impl From<&corpus::Error> for Failure {
-    fn from(error: &corpus::Error) -> Self {
-        use corpus::Error;
+impl From<&sublora::corpus::Error> for Failure {
+    fn from(error: &sublora::corpus::Error) -> Self {
+        use sublora::corpus::Error;
         let hint = match error {
             Error::CorpusExists { .. } => Some("`--replace` builds it anew"),
             Error::UnknownTokenizer { .. } => Some("`sublora list tokenizers` shows them"),
@@ -62,8 +62,8 @@ impl From<&corpus::Error> for Failure {
     }
 }
 
-impl From<corpus::Error> for Failure {
-    fn from(error: corpus::Error) -> Self {
+impl From<sublora::corpus::Error> for Failure {
+    fn from(error: sublora::corpus::Error) -> Self {
         (&error).into()
     }
 }

@@ -65,7 +65,7 @@ pub enum Error {
     #[error(transparent)]
     Bound(#[from] bounds::BoundError),
     /// The caller asked for an end, and what was finished is on disk.
-    #[error("interrupted; what was finished is kept, and `--resume` continues")]
+    #[error("interrupted; what was finished is kept")]
     Interrupted,
 }
 

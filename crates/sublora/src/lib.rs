@@ -21,6 +21,9 @@ mod spec;
 mod subspace;
 mod train;
 
+// The families of methods and the text side, for whoever lists or builds them.
+pub use {bounds, corpus, quantizers, subspace_projectors};
+
 pub use artifact::{Artifact, CodeLength};
 pub use atomic::FileError;
 pub use baselines::{

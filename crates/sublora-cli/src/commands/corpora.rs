@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use corpus::{BadDocuments, BuildConfig, Corpus, IfExists, Manifest, NearDuplicates, Source};
+use sublora::corpus::{
+    BadDocuments, BuildConfig, Corpus, IfExists, Manifest, NearDuplicates, Source,
+};
 
 use crate::args::{Args, CorpusBuild, CorpusCommand};
 use crate::bars::Bars;

@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use bounds::AnyBound;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use corpus::{AnyTokenizer, Tokenizer};
-use quantizers::AnyCodebook;
+use sublora::bounds::AnyBound;
+use sublora::corpus::{AnyTokenizer, Tokenizer};
+use sublora::quantizers::AnyCodebook;
+use sublora::subspace_projectors::AnyProjector;
 use sublora::{Artifact, Run};
-use subspace_projectors::AnyProjector;
 
 use crate::args::{Args, Family, Generate, RunArgs};
 use crate::bars::Bars;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use corpus::Corpus;
+use sublora::corpus::Corpus;
 use sublora::{Run, RunConfig};
 
 use crate::args::Args;

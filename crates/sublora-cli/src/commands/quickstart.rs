@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use corpus::Source;
-use sublora::{Report, Row, cargo_sources};
+use sublora::bounds::Unit;
+use sublora::corpus::Source;
+use sublora::{MetricName, Report, Row, cargo_sources};
 
 use crate::args::{Args, Base, Quickstart};
 use crate::bars::Bars;
@@ -81,7 +82,7 @@ fn print(report: &Report, seconds: f64) {
     if let Some(bits) = report.held_out {
         println!("held out           {bits:.4} bits/byte (measured, no bound)");
     }
-    for line in verdicts(&report.rows) {
+    for line in verdicts(report) {
         println!("{line}");
     }
     println!("took               {seconds:.0} s\n");
@@ -89,17 +90,24 @@ fn print(report: &Report, seconds: f64) {
     println!("corpus       {}", path(&report.corpus_path));
     println!("model        {}", path(&report.artifact_path));
     println!("certificate  {}", path(&report.certificate_path));
-    println!("\nverify it:   sublora verify {} --full", path(&report.certificate_path));
+    let program = std::env::args().next().unwrap_or_else(|| "sublora".to_owned());
+    println!("\nverify it:   {program} verify {} --full", path(&report.certificate_path));
 }
 
-/// Which simpler predictors certify better than the model, said plainly.
-fn verdicts(rows: &[Row]) -> Vec<String> {
-    let Some((model, simpler)) = rows.split_first() else { return Vec::new() };
-    let columns: [(&str, fn(&Row) -> Option<f64>); 2] =
-        [("new tokens", |row| row.token), ("new documents", |row| row.document)];
-    let lines = columns.into_iter().filter_map(|(column, value)| {
-        let ours = value(model)?;
-        let better = simpler.iter().filter(|row| value(row).is_some_and(|other| other < ours));
+/// Whether the bounds say anything, and which simpler predictors certify better, said plainly.
+fn verdicts(report: &Report) -> Vec<String> {
+    let Some((_, simpler)) = report.rows.split_first() else { return Vec::new() };
+    let columns = [("new tokens", Unit::Token), ("new documents", Unit::Document)];
+    let lines = columns.into_iter().filter_map(|(column, unit)| {
+        let ours = report.certificate.best(unit, MetricName::BitsPerToken, None)?;
+        if ours.vacuous {
+            let uniform = ours.vacuous_above;
+            return Some(format!(
+                "{column}: vacuous, nothing better than {uniform:.4} is certified"
+            ));
+        }
+        let value = |row: &Row| if unit == Unit::Token { row.token } else { row.document };
+        let better = simpler.iter().filter(|row| value(row).is_some_and(|it| it < ours.bound));
         let names: Vec<&str> = better.map(|row| row.predictor.as_str()).collect();
         Some(match names.as_slice() {
             [] => format!("{column}: no simpler predictor certifies better"),

@@ -159,7 +159,10 @@ impl Certifier<'_> {
         draw: &Drawn,
     ) -> Result<TokenScores, Error> {
         let path = partial(subject.out, unit);
-        let mut partial = Partial::open(&path, &draw.record.commitment)?;
+        // Scores of another device or another batch are not to be mixed with these.
+        let numerics = format!("{} {}", self.device, self.config.batch);
+        let header = Sha256Hash::of(&[&draw.record.commitment.0, numerics.as_bytes()]);
+        let mut partial = Partial::open(&path, &header)?;
         let batch = self.config.batch;
         let done = partial.whole_batches(&draw.windows, batch);
         partial.keep(done)?;
@@ -330,10 +333,11 @@ fn partial(out: &Path, unit: Unit) -> PathBuf {
     out.with_file_name(format!(".scores-{unit}.partial"))
 }
 
-/// Finished scores of an unfinished certificate: the commitment, then 12 bytes a token.
+/// Finished scores of an unfinished certificate: a header, then 12 bytes a token.
 struct Partial {
     path: PathBuf,
-    commitment: Sha256Hash,
+    /// Of the sample and of what scores it.
+    header: Sha256Hash,
     scores: TokenScores,
 }
 
@@ -346,14 +350,14 @@ struct Done {
 
 impl Partial {
     /// What the file holds, if it is of this sample.
-    fn open(path: &Path, commitment: &Sha256Hash) -> Result<Self, Error> {
+    fn open(path: &Path, header: &Sha256Hash) -> Result<Self, Error> {
         let mut scores = TokenScores::default();
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(FileError::at("read", path)(error).into()),
         };
-        if let Some(records) = bytes.strip_prefix(commitment.0.as_slice()) {
+        if let Some(records) = bytes.strip_prefix(header.0.as_slice()) {
             for record in records.as_chunks::<12>().0 {
                 let [ln_p, rank, entropy] = [0, 4, 8]
                     .map(|at| [record[at], record[at + 1], record[at + 2], record[at + 3]]);
@@ -362,7 +366,7 @@ impl Partial {
                 scores.entropy.push(f32::from_le_bytes(entropy));
             }
         }
-        Ok(Self { path: path.to_owned(), commitment: *commitment, scores })
+        Ok(Self { path: path.to_owned(), header: *header, scores })
     }
 
     /// Whole batches among what is there.
@@ -386,7 +390,7 @@ impl Partial {
         kept.ln_p.truncate(done.tokens);
         kept.rank.truncate(done.tokens);
         kept.entropy.truncate(done.tokens);
-        atomic::write(&self.path, &self.commitment.0)?;
+        atomic::write(&self.path, &self.header.0)?;
         self.append(kept)
     }
 

@@ -105,7 +105,11 @@ fn check(
     let near = corpus.manifest().near_duplicates.as_ref().map(|it| it.train_clusters);
     same("number of effective documents", &certificate.corpus.effective_documents, &near)?;
     same("context", &certificate.predictor.context, &artifact.spec.model.n_positions)?;
-    same("vocabulary", &corpus.manifest().tokenizer.vocab_size, &vocab(&artifact)?)?;
+    let (known, needed) = (vocab(&artifact)?, corpus.manifest().tokenizer.vocab_size);
+    if known < needed {
+        let reason = format!("the model knows {known} tokens, the corpus has {needed}");
+        return Err(Error::Mismatch(reason));
+    }
 
     let scene = Scene::new(&corpus, certificate.corpus.prior, &certificate.predictor)?;
     same("number of documents", &certificate.corpus.documents, &scene.blocks.documents())?;
