@@ -17,7 +17,7 @@ use crate::spec::{BaseIdentity, Spec};
 pub(crate) fn prose(documents: u64, words: usize) -> Vec<String> {
     const SYLLABLES: [&str; 8] = ["ka", "lo", "mi", "ren", "su", "ta", "vel", "or"];
     let below = |draws: &mut counter_rng::Words, bound: usize| {
-        draws.below(NonZeroU64::new(bound as u64).unwrap()) as usize
+        usize::try_from(draws.below(NonZeroU64::new(bound as u64).unwrap())).unwrap()
     };
     let document = |index| {
         let mut draws = Key::from_seed(7).derive("prose").index(index).words(0);

@@ -76,9 +76,10 @@ fn verified_with(
 fn from_text_to_a_verified_certificate() {
     let at = MADE.path();
     let certificate = Certificate::read(&at.join("run/certificate.json")).unwrap();
-    let token = certificate.best(bounds::Unit::Token, MetricName::BitsPerToken, None).unwrap();
+    let token =
+        certificate.best(sublora::bounds::Unit::Token, MetricName::BitsPerToken, None).unwrap();
     let document =
-        certificate.best(bounds::Unit::Document, MetricName::BitsPerToken, None).unwrap();
+        certificate.best(sublora::bounds::Unit::Document, MetricName::BitsPerToken, None).unwrap();
     assert!(!token.vacuous && token.bound < document.bound, "{certificate:?}");
     let config = fs::read_to_string(CONFIG).unwrap();
     assert!((token.bound - TOKEN_BOUND).abs() < TOLERANCE, "{token:?}");
@@ -126,7 +127,7 @@ fn any_flipped_byte_is_refuted() {
     let evidence = ["model.sublora", "scores.safetensors", "certificate.json"];
     paths.extend(evidence.map(|name| at.join("run").join(name)));
     for path in paths {
-        let length = fs::metadata(&path).unwrap().len() as usize;
+        let length = fs::read(&path).unwrap().len();
         for place in 0..8 {
             let offset = place * (length - 1) / 7;
             for flip in [0x01, 0x80] {
@@ -147,7 +148,7 @@ fn a_full_verification_sees_the_base_too() {
     let at = folder.path();
     let line = "verify run/certificate.json --full";
     let weights = at.join("run/base/model.safetensors");
-    let length = fs::metadata(&weights).unwrap().len() as usize;
+    let length = fs::read(&weights).unwrap().len();
     for offset in [0, 9, 40, length / 2, length - 1] {
         verified_with(at, &weights, |bytes| bytes[offset] ^= 0x04, line);
     }

@@ -2,6 +2,7 @@
 //!
 //! `INSTA_UPDATE=always cargo test --workspace --test cli` writes the snapshots anew.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use tempfile::TempDir;
@@ -13,11 +14,11 @@ fn transcript(folder: &TempDir, lines: &[&str]) -> String {
     let mut transcript = String::new();
     for line in lines {
         let Shown { code, stdout, stderr } = sublora(folder.path(), line);
-        transcript += &format!("$ sublora {line}\n{stdout}");
+        write!(transcript, "$ sublora {line}\n{stdout}").unwrap();
         if !stderr.is_empty() {
-            transcript += &format!("--- stderr\n{stderr}");
+            write!(transcript, "--- stderr\n{stderr}").unwrap();
         }
-        transcript += &format!("--- exit {code}\n\n");
+        write!(transcript, "--- exit {code}\n\n").unwrap();
     }
     transcript
 }

@@ -18,7 +18,8 @@ pub(crate) fn json_lines(documents: u64) -> String {
     for document in 0..documents {
         let mut draws = Key::from_seed(41).derive("text").index(document).words(0);
         let mut one = |from: &[&'static str]| {
-            from[draws.below(NonZeroU64::new(from.len() as u64).unwrap()) as usize]
+            let index = draws.below(NonZeroU64::new(from.len() as u64).unwrap());
+            from[usize::try_from(index).unwrap()]
         };
         let mut sentence = || {
             let [subject, verb, object, end] = WORDS.map(&mut one);

@@ -7,6 +7,8 @@ mod baseline;
 mod certify;
 mod evidence;
 mod scores;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::path::Path;

@@ -62,23 +62,20 @@ pub fn verify(
             rescored,
             largest_difference,
         }),
-        Err(Error::Mismatch(reason)) => Ok(Verification::Refuted(reason)),
-        Err(error @ (Error::Format { .. } | Error::Decode(_) | Error::Bound(_))) => {
-            Ok(Verification::Refuted(error.to_string()))
-        }
-        Err(Error::Checkpoint(error)) if !matches!(error, CheckpointError::Io { .. }) => {
-            Ok(Verification::Refuted(error.to_string()))
-        }
-        Err(Error::Corpus(error)) if !unreadable(&error) => {
-            Ok(Verification::Refuted(error.to_string()))
-        }
-        Err(error) => Err(error),
+        Err(error) if undecided(&error) => Err(error),
+        Err(error) => Ok(Verification::Refuted(error.to_string())),
     }
 }
 
-/// Whether the system refused, rather than that the content is wrong.
-fn unreadable(error: &corpus::Error) -> bool {
-    matches!(error, corpus::Error::Io { source, .. } if source.kind() != ErrorKind::InvalidData)
+/// Whether nothing can be said: a file was not readable, a device failed, or the caller left.
+fn undecided(error: &Error) -> bool {
+    match error {
+        Error::File(_) | Error::Device(_) | Error::Interrupted => true,
+        Error::Checkpoint(error) => matches!(error, CheckpointError::Io { .. }),
+        // A file that is there but is no text has the wrong content.
+        Error::Corpus(corpus::Error::Io { source, .. }) => source.kind() != ErrorKind::InvalidData,
+        _ => false,
+    }
 }
 
 fn check(

@@ -143,11 +143,13 @@ fn a_killed_run_without_a_checkpoint_starts_again() {
     assert!(metrics.starts_with("{\"step\":0,\"train/bits_per_token\":"), "{metrics}");
 }
 
+type Change = fn(&mut RunConfig);
+
 #[test]
 fn every_mode_trains() {
     let dir = tempfile::tempdir().unwrap();
     let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
-    let modes: [(&str, fn(&mut RunConfig)); 4] = [
+    let modes: [(&str, Change); 4] = [
         ("sublora", |_| {}),
         ("lora", |config| config.sublora = None),
         ("subspace", |config| {

@@ -1,0 +1,111 @@
+//! Certificates that a stranger wrote, with the right hashes.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+
+use super::scores::ScoreFile;
+use super::*;
+use crate::{Run, RunConfig, fixture};
+
+/// Document level and no top-k error: ranks and entropies are in the score file, and no claim uses
+/// them.
+const CONFIG: &str = r#"
+model = { size = "tiny", n_layer = 1, n_embd = 16, n_positions = 16 }
+lora = { rank = 2 }
+sublora = { intrinsic_dim = 16 }
+train = { steps = 1, batch = 2, seq = 16, eval_batches = 1 }
+certify = { unit = "document", documents = "all", top_k = [] }
+"#;
+
+/// The folder, the certificate's path and the certificate.
+fn certified() -> (tempfile::TempDir, PathBuf, Certificate) {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(10, 20), 0.0);
+    let run = Run {
+        folder: dir.path().join("run"),
+        config: RunConfig::parse(CONFIG, &[]).unwrap(),
+        corpus: &corpus,
+        device: Device::default(),
+        device_name: "flex".to_owned(),
+        now: &|| 0.0,
+        progress: &(),
+    };
+    run.train(false).unwrap();
+    run.compress(false).unwrap();
+    let certificate = run.certify(0).unwrap();
+    (dir, run.certificate_path(), certificate)
+}
+
+/// What a plain and a full verification say; none is confirmed.
+fn verdicts(path: &Path) -> [Option<String>; 2] {
+    let device = Device::default();
+    [None, Some(&device)].map(|device| match verify(path, device, &|| 0.0, &()).unwrap() {
+        Verification::Confirmed { .. } => None,
+        Verification::Refuted(reason) => Some(reason),
+    })
+}
+
+type Change = fn(&mut gpt2_model::TokenScores);
+
+#[test]
+fn a_full_verification_looks_at_every_score() {
+    let (_dir, path, certificate) = certified();
+    assert_eq!(verdicts(&path), [None, None]);
+    let scores_path = path.with_file_name("scores.safetensors");
+    let honest = std::fs::read(&scores_path).unwrap();
+    let changes: [(Change, &str); 3] = [
+        (|it| it.rank.iter_mut().for_each(|rank| *rank ^= 1), "have another rank than in"),
+        (|it| it.entropy[7] += 0.1, "a token's entropy differs by 0."),
+        (|it| it.entropy[7] = f32::MAX, "a token's entropy differs by"),
+    ];
+    for (change, reason) in changes {
+        let mut scores = ScoreFile::from_bytes(&honest, &scores_path).unwrap();
+        change(scores.documents.as_mut().unwrap());
+        let bytes = scores.to_bytes(&scores_path).unwrap();
+        std::fs::write(&scores_path, &bytes).unwrap();
+        let mut forged = certificate.clone();
+        forged.scores.sha256 = Sha256Hash::of(&[&bytes]);
+        forged.with_hash().write(&path).unwrap();
+        let [plain, full] = verdicts(&path);
+        assert_eq!(plain, None, "{reason}");
+        assert!(full.as_ref().is_some_and(|it| it.contains(reason)), "{full:?}");
+    }
+}
+
+#[test]
+fn a_forged_number_is_refuted() {
+    let (_dir, path, certificate) = certified();
+    let changes: [fn(&mut Certificate); 16] = [
+        |it| it.artifact.bits.symbols -= 8,
+        |it| it.artifact.code_length -= 8,
+        |it| it.artifact.configurations = 2,
+        |it| it.corpus.documents += 1,
+        |it| it.corpus.tokens += 1,
+        |it| it.corpus.effective_documents = Some(3),
+        |it| it.corpus.tokenizer.vocab_size += 1,
+        |it| it.corpus.prior = Some(Partition { fraction: 0.5, seed: 0 }),
+        |it| it.predictor.context = 8,
+        |it| it.predictor.stride = 0,
+        |it| it.confidence.failure_probability = 0.5,
+        |it| it.confidence.claims = 0,
+        |it| it.documents = None,
+        |it| it.documents.as_mut().unwrap().size = Some(5),
+        |it| it.bounds[0].bound -= 1e-3,
+        |it| it.bounds.truncate(1),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut forged = certificate.clone();
+        change(&mut forged);
+        forged.with_hash().write(&path).unwrap();
+        let [plain, _] = verdicts(&path);
+        assert!(plain.is_some(), "change {number}");
+    }
+    // Nothing depends on how many windows were scored at a time.
+    for batch in [0, usize::MAX] {
+        let mut forged = certificate.clone();
+        forged.predictor.batch = batch;
+        forged.with_hash().write(&path).unwrap();
+        assert_eq!(verdicts(&path), [None, None]);
+    }
+}
