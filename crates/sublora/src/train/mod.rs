@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use adapters::LoraGpt2;
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{WindowIndex, WindowSampler};
@@ -202,16 +202,17 @@ impl Trainer<'_> {
         let mut total = 0.0;
         for micro_batch in 0..self.config.accumulation {
             // Side by side, then added up in order: the sum does not depend on who was first.
-            let shard = |shard: u64| {
+            let shard = |(shard, model): (u64, LoraGpt2)| {
                 let index = WindowIndex { step, micro_batch, row: shard * rows as u64 };
                 let (x, y) = batch(windows, index, rows, &device);
-                let loss = mean_loss(model, x, &y);
+                let loss = mean_loss(&model, x, &y);
                 let value = scalar(loss.clone())?;
                 let loss = loss / parts as f64;
-                Ok((value, GradientsParams::from_grads(loss.backward(), model)))
+                Ok((value, GradientsParams::from_grads(loss.backward(), &model)))
             };
+            let models: Vec<_> = (0..shards).map(|it| (it, with_own_graph(model))).collect();
             let shards: Vec<Result<(f64, GradientsParams), Error>> =
-                (0..shards).into_par_iter().map(shard).collect();
+                models.into_par_iter().map(shard).collect();
             for result in shards {
                 let (value, grads) = result?;
                 total += value;
@@ -236,6 +237,20 @@ impl Trainer<'_> {
         }
         Ok(total / self.config.eval_batches.max(1) as f64)
     }
+}
+
+/// The same weights as leaves of another graph. Where two threads share leaves, burn keeps one graph
+/// for both, and a backward pass of one frees nodes that the other is about to use.
+fn with_own_graph(model: &LoraGpt2) -> LoraGpt2 {
+    struct Leaves;
+    impl ModuleMapper for Leaves {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, value, mapper) = param.consume();
+            let trained = value.is_require_grad();
+            Param::from_mapped_value(id, value.detach(), mapper).set_require_grad(trained)
+        }
+    }
+    model.clone().map(&mut Leaves)
 }
 
 /// Inputs `[batch, seq]` and targets `[batch * seq]` of the windows from `index` on.
