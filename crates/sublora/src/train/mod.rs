@@ -15,7 +15,6 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{WindowIndex, WindowSampler};
 use gpt2_model::{cross_entropy, host};
-use rayon::prelude::*;
 
 pub use direct::Direct;
 pub use in_subspace::InSubspace;
@@ -202,7 +201,7 @@ impl Trainer<'_> {
         let mut total = 0.0;
         for micro_batch in 0..self.config.accumulation {
             // Side by side, then added up in order: the sum does not depend on who was first.
-            let shard = |(shard, model): (u64, LoraGpt2)| {
+            let shard = |shard: u64, model: LoraGpt2| {
                 let index = WindowIndex { step, micro_batch, row: shard * rows as u64 };
                 let (x, y) = batch(windows, index, rows, &device);
                 let loss = mean_loss(&model, x, &y);
@@ -210,9 +209,20 @@ impl Trainer<'_> {
                 let loss = loss / parts as f64;
                 Ok((value, GradientsParams::from_grads(loss.backward(), &model)))
             };
-            let models: Vec<_> = (0..shards).map(|it| (it, with_own_graph(model))).collect();
-            let shards: Vec<Result<(f64, GradientsParams), Error>> =
-                models.into_par_iter().map(shard).collect();
+            // Threads of their own, not tasks of rayon's pool: a product that waits inside the pool
+            // would take up the other shard's task while it holds the graph's lock.
+            let shards: Vec<Result<(f64, GradientsParams), Error>> = std::thread::scope(|scope| {
+                let spawn = |it| {
+                    let (shard, model) = (&shard, with_own_graph(model));
+                    scope.spawn(move || shard(it, model))
+                };
+                let threads: Vec<_> = (1..shards).map(spawn).collect();
+                let first = shard(0, with_own_graph(model));
+                let joined = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                };
+                std::iter::once(first).chain(threads.into_iter().map(joined)).collect()
+            });
             for result in shards {
                 let (value, grads) = result?;
                 total += value;
