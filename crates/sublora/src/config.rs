@@ -309,10 +309,6 @@ impl RunConfig {
             train.validate("base.train")?;
         }
         self.train.validate("train")?;
-        if self.train.shards > 1 && self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0) {
-            let expected = "1 with dropout, whose masks would depend on who draws first";
-            return Err(Error::value("train.shards", &self.train.shards, expected));
-        }
         if self.train.shards > 1 && self.lora.as_ref().is_some_and(|it| it.dropout > 0.0) {
             // The device has one stream of random numbers, and shards run in no fixed order.
             let expected = "1 where `lora.dropout` is above 0, or the run cannot be repeated";
