@@ -24,7 +24,7 @@ pub struct Attention<L: Module> {
 impl<L: LinearLayer> Attention<L> {
     /// # Shapes
     /// - x: `[batch, seq, d_model]`
-    /// - mask: `[1, 1, seq, seq]`, see [`causal_mask`]; read by the differentiable path only
+    /// - mask: `[1, 1, seq, seq]`, minus infinity above the diagonal; read by the differentiable path only
     /// - output: `[batch, seq, d_model]`
     pub fn forward(&self, x: Tensor<3>, mask: &Tensor<4>) -> Tensor<3> {
         let [batch, seq, d_model] = x.dims();

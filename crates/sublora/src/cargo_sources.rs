@@ -108,8 +108,8 @@ pub enum CargoSourcesError {
     File(#[from] FileError),
 }
 
-/// The sources of [`CRATES`] at the versions of `lock`, the text of a `Cargo.lock`, in the home
-/// directory of cargo: `$CARGO_HOME`, or `.cargo` in the user's.
+/// The sources of a fixed list of crates at the versions of `lock`, the text of a `Cargo.lock`, in the
+/// home directory of cargo: `$CARGO_HOME`, or `.cargo` in the user's.
 ///
 /// # Errors
 /// If `lock` is none or does not lock every crate at one version, a crate is missing, or a file
