@@ -20,7 +20,7 @@ pub use checkpoint::{CheckpointError, load, read_config, save};
 pub use config::{ConfigError, Gpt2Config};
 pub use loss::{Loss, TokenScores, cross_entropy, score};
 pub use model::Gpt2;
-pub use parameters::{DeviceError, Parameter, assign, host, parameters, read};
+pub use parameters::{DeviceError, Parameter, WeightPath, assign, host, parameters, read};
 
 /// The plain model: burn's own linear and norm layers.
 pub type PlainGpt2 = Gpt2<Linear, LayerNorm>;

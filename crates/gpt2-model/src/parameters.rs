@@ -18,7 +18,7 @@ pub struct Parameter {
 
 /// Every weight of `module`, without touching values.
 pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
-    let mut list = List { path: Path::default(), found: Vec::new() };
+    let mut list = List { path: WeightPath::default(), found: Vec::new() };
     module.visit(&mut list);
     list.found
 }
@@ -31,7 +31,7 @@ pub fn read<M: Module>(
     module: &M,
     select: impl FnMut(&str) -> bool,
 ) -> Result<Vec<(String, TensorData)>, DeviceError> {
-    let mut reader = Read { path: Path::default(), select, found: Vec::new() };
+    let mut reader = Read { path: WeightPath::default(), select, found: Vec::new() };
     module.visit(&mut reader);
     reader.found.into_iter().map(|(name, data)| Ok((name, data?))).collect()
 }
@@ -55,14 +55,16 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Result<TensorData, DeviceError
 /// # Panics
 /// If `values` returns another number of elements than the shape holds.
 pub fn assign<M: Module>(module: M, values: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>) -> M {
-    module.map(&mut Assign { path: Path::default(), values })
+    module.map(&mut Assign { path: WeightPath::default(), values })
 }
 
-#[derive(Default)]
-struct Path(Vec<String>);
+/// Where a visit of a model is: the name of the weight at hand, as in a checkpoint.
+#[derive(Debug, Default)]
+pub struct WeightPath(Vec<String>);
 
-impl Path {
-    fn enter(&mut self, name: &str) {
+impl WeightPath {
+    /// Goes into a field; to be called from `enter_module`.
+    pub fn enter(&mut self, name: &str) {
         self.0.push(match name {
             "gamma" => "weight".to_owned(),
             "beta" => "bias".to_owned(),
@@ -70,13 +72,19 @@ impl Path {
         });
     }
 
-    fn name(&self) -> String {
+    /// Comes out of it; to be called from `exit_module`.
+    pub fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    /// For example `h.0.ln_1.weight`.
+    pub fn name(&self) -> String {
         self.0.join(".")
     }
 }
 
 struct List {
-    path: Path,
+    path: WeightPath,
     found: Vec<Parameter>,
 }
 
@@ -86,7 +94,7 @@ impl ModuleVisitor for List {
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.0.pop();
+        self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -98,7 +106,7 @@ impl ModuleVisitor for List {
 }
 
 struct Read<F> {
-    path: Path,
+    path: WeightPath,
     select: F,
     found: Vec<(String, Result<TensorData, DeviceError>)>,
 }
@@ -109,7 +117,7 @@ impl<F: FnMut(&str) -> bool> ModuleVisitor for Read<F> {
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.0.pop();
+        self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -121,7 +129,7 @@ impl<F: FnMut(&str) -> bool> ModuleVisitor for Read<F> {
 }
 
 struct Assign<F> {
-    path: Path,
+    path: WeightPath,
     values: F,
 }
 
@@ -131,7 +139,7 @@ impl<F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> ModuleMapper for Assign<F> {
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.0.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

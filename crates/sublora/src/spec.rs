@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use corpus::Sha256Hash;
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, PlainGpt2, parameters, read};
+use gpt2_model::{Gpt2Config, PlainGpt2, WeightPath, parameters, read};
 use serde::{Deserialize, Serialize};
 use subspace_projectors::{Layout, Projector};
 
@@ -93,7 +93,7 @@ impl Spec {
             let reason = "nothing to train: no adapter site is listed and no weight is chosen";
             return Err(Error::Config(reason.to_owned()));
         }
-        let mut arrange = Arrange { path: Vec::new(), next: 0, layout: &layout };
+        let mut arrange = Arrange { path: WeightPath::default(), next: 0, layout: &layout };
         Ok((model.map(&mut arrange), layout))
     }
 
@@ -132,26 +132,22 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// Gives every weight the number of its place, so that an optimiser's state finds it again in another
 /// process, and gradients to those of the layout only.
 struct Arrange<'a> {
-    path: Vec<String>,
+    path: WeightPath,
     next: u64,
     layout: &'a Layout,
 }
 
 impl ModuleMapper for Arrange<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(match name {
-            "gamma" => "weight".to_owned(),
-            "beta" => "bias".to_owned(),
-            other => other.to_owned(),
-        });
+        self.path.enter(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
+        let name = self.path.name();
         let trained = self.layout.tensors().iter().any(|tensor| tensor.name() == name);
         self.next += 1;
         let (_, value, mapper) = param.consume();

@@ -7,7 +7,7 @@ use adapters::LoraGpt2;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use gpt2_model::{DeviceError, assign, host, read};
+use gpt2_model::{DeviceError, WeightPath, assign, host, read};
 use subspace_projectors::{Layout, Projector};
 
 use crate::Error;
@@ -87,14 +87,18 @@ pub(crate) fn flat_gradient(
     layout: &Layout,
     grads: &GradientsParams,
 ) -> Result<Vec<f32>, Error> {
-    let mut gather =
-        Gather { path: Vec::new(), layout, grads, found: Ok(vec![0.0; layout.ambient()]) };
+    let mut gather = Gather {
+        path: WeightPath::default(),
+        layout,
+        grads,
+        found: Ok(vec![0.0; layout.ambient()]),
+    };
     model.visit(&mut gather);
     Ok(gather.found?)
 }
 
 struct Gather<'a> {
-    path: Vec<String>,
+    path: WeightPath,
     layout: &'a Layout,
     grads: &'a GradientsParams,
     found: Result<Vec<f32>, DeviceError>,
@@ -102,19 +106,15 @@ struct Gather<'a> {
 
 impl ModuleVisitor for Gather<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(match name {
-            "gamma" => "weight".to_owned(),
-            "beta" => "bias".to_owned(),
-            other => other.to_owned(),
-        });
+        self.path.enter(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
+        let name = self.path.name();
         let tensor = self.layout.tensors().iter().find(|tensor| tensor.name() == name);
         let (Some(tensor), Some(gradient)) = (tensor, self.grads.get::<D>(param.id)) else {
             return;

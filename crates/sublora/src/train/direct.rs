@@ -33,6 +33,13 @@ pub(super) fn adam_w(weight_decay: f64) -> ModuleOptimizer {
     config.with_weight_decay(weight_decay as f32).init()
 }
 
+/// The bytes of an optimiser's state.
+pub(super) fn stored(optimizer: &ModuleOptimizer) -> Result<Vec<u8>, Error> {
+    let bytes = optimizer.into_bytes();
+    let bytes = bytes.map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))?;
+    Ok(bytes.to_vec())
+}
+
 /// Continues from the bytes of an optimiser's state.
 pub(super) fn restored(optimizer: ModuleOptimizer, bytes: &[u8]) -> Result<ModuleOptimizer, Error> {
     let bytes = burn::tensor::Bytes::from_bytes_vec(bytes.to_vec());
@@ -82,9 +89,7 @@ impl Parameters for Direct {
     }
 
     fn optimizer(&self) -> Result<Vec<u8>, Error> {
-        let bytes = self.optimizer.into_bytes();
-        let bytes = bytes.map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))?;
-        Ok(bytes.to_vec())
+        stored(&self.optimizer)
     }
 }
 

@@ -17,7 +17,7 @@ use gpt2_model::host;
 use quantizers::qat;
 
 use super::Parameters;
-use super::direct::{adam_w, restored};
+use super::direct::{adam_w, restored, stored};
 use crate::Error;
 use crate::config::TrainConfig;
 use crate::subspace::Subspace;
@@ -189,9 +189,7 @@ impl Parameters for InSubspace {
     }
 
     fn optimizer(&self) -> Result<Vec<u8>, Error> {
-        let bytes = self.optimizer.into_bytes();
-        let bytes = bytes.map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))?;
-        Ok(bytes.to_vec())
+        stored(&self.optimizer)
     }
 }
 
