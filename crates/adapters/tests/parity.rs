@@ -98,7 +98,7 @@ impl ModuleVisitor for Gradients<'_> {
 #[test]
 fn logits_loss_and_the_gradients_of_the_adapters_alone() {
     let (parity, expected) = (read("parity.safetensors"), read("lora.safetensors"));
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let model = adapted(&rank_two(), &device);
     let model = assign(model, |path, _| expected.get(&fixture_name(path)).cloned());
 
@@ -122,7 +122,7 @@ fn logits_loss_and_the_gradients_of_the_adapters_alone() {
 
 #[test]
 fn a_fresh_adapter_leaves_the_base_as_it_is() {
-    let device = Device::flex();
+    let device = Device::default();
     let plain = base(&read("parity.safetensors"), &device).logits(tokens(&device));
     for sites in [vec![], vec![Site::Head], LoraConfig::ALL_SITES.to_vec()] {
         let model = adapted(&LoraConfig { sites, ..rank_two() }, &device);
@@ -133,7 +133,7 @@ fn a_fresh_adapter_leaves_the_base_as_it_is() {
 #[test]
 fn sites_have_the_published_number_of_parameters() {
     // arXiv:2312.17173: D = 4 L E r + r (E + V) on queries, values and head; 2407.18158: 18 L E r + ...
-    let device = Device::flex();
+    let device = Device::default();
     let config =
         Gpt2Config { n_layer: 2, n_embd: 24, n_head: 2, vocab_size: 50, ..Default::default() };
     let count = |sites: &[Site]| {

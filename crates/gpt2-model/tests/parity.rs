@@ -133,7 +133,7 @@ fn gradients(model: &Gpt2<Linear, LayerNorm>, loss: &Tensor<1>) -> BTreeMap<Stri
 #[test]
 fn logits_loss_and_every_gradient_are_those_of_transformers() {
     let fixture = read(&fixtures().join("parity.safetensors"));
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let model = model(&fixture, &config(Activation::GeluNew, true), &device);
     let logits = floats(model.logits(ids(&fixture, "tokens", [2, 12], &device)).inner());
     let expected = &fixture["logits"].1;
@@ -152,7 +152,7 @@ fn logits_loss_and_every_gradient_are_those_of_transformers() {
 #[test]
 fn the_inference_path_agrees_with_the_differentiable_one() {
     let fixture = read(&fixtures().join("parity.safetensors"));
-    let device = Device::flex();
+    let device = Device::default();
     let model = model(&fixture, &config(Activation::GeluNew, true), &device);
     let tokens = ids(&fixture, "tokens", [2, 12], &device);
     let expected = &fixture["logits"].1;
@@ -175,7 +175,7 @@ fn the_inference_path_agrees_with_the_differentiable_one() {
 #[test]
 fn exact_gelu_and_no_biases() {
     let fixture = read(&fixtures().join("parity.safetensors"));
-    let device = Device::flex();
+    let device = Device::default();
     for (name, config) in [
         ("gelu.logits", config(Activation::Gelu, true)),
         ("no_bias.logits", config(Activation::GeluNew, false)),
@@ -196,7 +196,7 @@ fn exact_gelu_and_no_biases() {
 #[test]
 fn ten_steps_of_adam_w_take_the_same_way() {
     let fixture = read(&fixtures().join("parity.safetensors"));
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let mut model = model(&fixture, &config(Activation::GeluNew, true), &device);
     let adam_w = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.999).with_epsilon(1e-8);
     let mut optimizer = adam_w.with_weight_decay(0.01).init();
@@ -217,7 +217,7 @@ fn ten_steps_of_adam_w_take_the_same_way() {
 #[test]
 fn every_layout_of_a_checkpoint_is_read() {
     let expected = read(&fixtures().join("expected.safetensors"));
-    let device = Device::flex();
+    let device = Device::default();
     for folder in ["tiny-hf", "tiny-hf-sharded", "tiny-hf-bin"] {
         let (model, config) = load(&fixtures().join(folder), &device).unwrap();
         assert_eq!((config.n_embd, config.vocab_size), (4, 32));
@@ -229,7 +229,7 @@ fn every_layout_of_a_checkpoint_is_read() {
 
 #[test]
 fn a_saved_checkpoint_is_read_back_bit_for_bit() {
-    let device = Device::flex();
+    let device = Device::default();
     let folder = tempfile::tempdir().unwrap();
     for bias in [true, false] {
         let config = config(Activation::GeluNew, bias);
@@ -246,7 +246,7 @@ fn a_saved_checkpoint_is_read_back_bit_for_bit() {
 
 #[test]
 fn a_damaged_checkpoint_is_refused_by_name() {
-    let device = Device::flex();
+    let device = Device::default();
     let copy = |folder: &str| {
         let copy = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(fixtures().join(folder)).unwrap() {
@@ -296,7 +296,7 @@ fn a_damaged_checkpoint_is_refused_by_name() {
 fn the_random_model_has_the_same_bits_everywhere() {
     let config = config(Activation::GeluNew, true);
     let model =
-        PlainGpt2::random(&config, counter_rng::Key::from_seed(137), &Device::flex()).unwrap();
+        PlainGpt2::random(&config, counter_rng::Key::from_seed(137), &Device::default()).unwrap();
     assert_eq!(
         parameters(&model).iter().map(|it| it.shape.iter().product::<usize>()).sum::<usize>(),
         config.parameter_count()

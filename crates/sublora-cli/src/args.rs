@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::device::DEFAULT;
+
 /// Certified compression and quantisation of GPT-2-class language models.
 #[derive(Debug, Parser)]
 #[command(name = "sublora", version, arg_required_else_help = true)]
@@ -13,7 +15,14 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Where to compute: flex, wgpu, vulkan, metal, cuda or rocm, with an index for one of several
-    #[arg(long, global = true, default_value = "flex", value_name = "NAME[:INDEX]")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME[:INDEX]",
+        env = "SUBLORA_DEVICE",
+        hide_env_values = true,
+        default_value = DEFAULT
+    )]
     pub(crate) device: String,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -189,6 +198,9 @@ pub(crate) struct Generate {
     /// Corpus folder, for its tokenizer
     #[arg(long, value_name = "DIR")]
     pub(crate) corpus: PathBuf,
+    /// The file of its tokenizer, if it has one: a Hugging Face tokenizer.json
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) tokenizer: Option<String>,
     /// Text to go on from
     #[arg(long, default_value = "")]
     pub(crate) prompt: String,

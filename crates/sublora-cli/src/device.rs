@@ -6,6 +6,21 @@ use crate::failure::Failure;
 
 const NAMES: [&str; 6] = ["flex", "wgpu", "vulkan", "metal", "cuda", "rocm"];
 
+/// The CPU, unless it was left out.
+pub(crate) const DEFAULT: &str = if cfg!(feature = "flex") {
+    "flex"
+} else if cfg!(feature = "cuda") {
+    "cuda"
+} else if cfg!(feature = "rocm") {
+    "rocm"
+} else if cfg!(feature = "metal") {
+    "metal"
+} else if cfg!(feature = "vulkan") {
+    "vulkan"
+} else {
+    "wgpu"
+};
+
 /// The device called `name`, for example `flex` or `cuda:1`.
 pub(crate) fn open(name: &str) -> Result<Device, Failure> {
     let (backend, index) = match name.split_once(':') {

@@ -28,6 +28,11 @@ impl From<sublora::Error> for Failure {
             Error::Config(_) | Error::Schedule(_) | Error::Lora(_) | Error::Model(_) => {
                 Some("`configs/` in the repository holds working configurations")
             }
+            Error::RunExists(_) => Some("`--resume` goes on with it, `--out` names another folder"),
+            Error::Unfinished { what: "trained model", .. } => {
+                Some("`sublora train --config FILE --corpus DIR --out RUN` trains one")
+            }
+            Error::Unfinished { .. } => Some("`sublora compress RUN --corpus DIR` makes it"),
             Error::Device(_) => Some("try a smaller batch, or another `--device`"),
             Error::Projector(_) => {
                 Some("set `sublora.intrinsic_dim` to at most the trained weights")

@@ -3,7 +3,7 @@
 //! The command line parses, calls the `sublora` crate, and prints: stdout is data, stderr is progress
 //! and messages. Exit codes: 0 done, 1 the answer is no, 2 the question was wrong.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+#![expect(clippy::print_stderr, reason = "a command line prints")]
 
 mod args;
 mod bars;
@@ -12,6 +12,7 @@ mod device;
 mod failure;
 mod table;
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -21,13 +22,14 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
-use crate::commands::{certify, corpora, inspect, quickstart, train};
+use crate::commands::{Answer, certify, corpora, inspect, quickstart, train};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args) {
-        Ok(code) => code,
+    match run(&args).and_then(say) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(failure) => {
             eprintln!("error: {}", failure.message);
             if let Some(hint) = failure.hint {
@@ -38,7 +40,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<ExitCode, Failure> {
+/// Prints an answer and passes on whether it is a yes. A reader who left, like `head`, is no failure.
+fn say(Answer { text, yes }: Answer) -> Result<bool, Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        _ => Ok(yes),
+    }
+}
+
+fn run(args: &Args) -> Result<Answer, Failure> {
     match &args.command {
         Command::Quickstart(quickstart) => quickstart::run(args, quickstart),
         Command::Corpus(command) => corpora::run(args, command),

@@ -66,7 +66,7 @@ fn window(device: &Device) -> (Tensor<2, Int>, Tensor<1, Int>) {
 }
 
 fn time_step() -> Vec<f64> {
-    let device = Device::flex().autodiff();
+    let device = Device::default().autodiff();
     let spec = spec();
     let base = spec.random_base(&device).expect("the published shape");
     let (mut model, layout) = spec.assemble(base).expect("the published sites");
@@ -89,7 +89,7 @@ fn time_step() -> Vec<f64> {
 }
 
 fn time_forward() -> Vec<f64> {
-    let device = Device::flex();
+    let device = Device::default();
     let spec = spec();
     let base = spec.random_base(&device).expect("the published shape");
     let (model, _) = spec.assemble(base).expect("the published sites");

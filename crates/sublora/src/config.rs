@@ -254,6 +254,8 @@ pub struct CertifyConfig {
     pub seed: u64,
     /// Windows scored at a time.
     pub batch: usize,
+    /// Batches that are computed side by side, for a CPU with idle cores.
+    pub shards: usize,
 }
 
 impl Default for CertifyConfig {
@@ -268,6 +270,7 @@ impl Default for CertifyConfig {
             top_k: vec![1, 10],
             seed: 0,
             batch: 8,
+            shards: 1,
         }
     }
 }
@@ -320,8 +323,10 @@ impl RunConfig {
         if self.certify.configurations == 0 {
             return Err(Error::value("certify.configurations", &0, "at least 1"));
         }
-        if self.certify.batch == 0 {
-            return Err(Error::value("certify.batch", &0, "at least 1"));
+        for (key, value) in [("batch", self.certify.batch), ("shards", self.certify.shards)] {
+            if value == 0 {
+                return Err(Error::value(&format!("certify.{key}"), &0, "at least 1"));
+            }
         }
         let delta = self.certify.failure_probability;
         if !(delta > 0.0 && delta < 1.0) {

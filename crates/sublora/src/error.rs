@@ -15,6 +15,17 @@ pub enum Error {
     /// A configuration that cannot be read, or a value outside its range.
     #[error("{0}")]
     Config(String),
+    /// Training would overwrite a run.
+    #[error("`{0}` already holds a run")]
+    RunExists(PathBuf),
+    /// A run without what an earlier step of it writes.
+    #[error("`{folder}` holds no {what}")]
+    Unfinished {
+        /// The run.
+        folder: PathBuf,
+        /// What is not there.
+        what: &'static str,
+    },
     /// See [`FileError`].
     #[error(transparent)]
     File(#[from] FileError),

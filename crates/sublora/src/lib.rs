@@ -17,6 +17,7 @@ mod quickstart;
 mod run;
 mod schedule;
 mod scoring;
+mod side_by_side;
 mod spec;
 mod subspace;
 mod train;

@@ -77,10 +77,7 @@ impl<'a> Run<'a> {
         if path.exists() {
             let earlier = Self::read_config(&self.folder)?;
             if !resume {
-                let folder = self.folder.display();
-                let reason =
-                    format!("`{folder}` already holds a run; resume it or name another folder");
-                return Err(Error::Config(reason));
+                return Err(Error::RunExists(self.folder.clone()));
             }
             if earlier != self.config {
                 let reason = "the configuration is not the one this run was started with";
@@ -115,10 +112,7 @@ impl<'a> Run<'a> {
         let data = self.data(&finished, self.prior().as_ref(), false)?;
         let best = self.folder.join("train/best.safetensors");
         if !best.exists() {
-            let folder = self.folder.display();
-            return Err(Error::Config(format!(
-                "`{folder}` holds no trained model; train it first"
-            )));
+            return Err(Error::Unfinished { folder: self.folder.clone(), what: "trained model" });
         }
         let trainer = self.trainer(&finished, "train");
         let model = trainer.restore_best(model, &mut trained)?;
@@ -155,7 +149,7 @@ impl<'a> Run<'a> {
     /// A run without an artifact, or what failed.
     pub fn certify(&self, other_claims: u64) -> Result<Certificate, Error> {
         let path = self.artifact_path();
-        let artifact = Artifact::read(&path)?;
+        let artifact = self.artifact()?;
         let base_path = self.base_path();
         let model = self.rebuild(&artifact)?;
         let certifier = Certifier {
@@ -174,6 +168,18 @@ impl<'a> Run<'a> {
             out: &self.certificate_path(),
         };
         certifier.certify(&subject, &model)
+    }
+
+    /// The compressed model of this run.
+    ///
+    /// # Errors
+    /// [`Error::Unfinished`] before [`compress`](Self::compress); a file that is no artifact.
+    pub fn artifact(&self) -> Result<Artifact, Error> {
+        let path = self.artifact_path();
+        if !path.exists() {
+            return Err(Error::Unfinished { folder: self.folder.clone(), what: "`model.sublora`" });
+        }
+        Artifact::read(&path)
     }
 
     /// `model.sublora`.

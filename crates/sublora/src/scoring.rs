@@ -7,49 +7,74 @@ use burn::tensor::{Int, Tensor, TensorData};
 use gpt2_model::{Gpt2, LinearLayer, TokenScores, score};
 
 use crate::blocks::Blocks;
+use crate::side_by_side::side_by_side;
 use crate::{Error, Progress};
 
-/// Scores `windows`, each a document's index and a block of it, in order; the scores of one follow
-/// those of the one before. Every batch has the same shape, so that a window's scores do not depend
-/// on its neighbours.
+/// How many windows are computed at a time; no score depends on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Windows of a batch, at least 1.
+    pub(crate) batch: usize,
+    /// Batches side by side, at least 1: more than one for a CPU that a small model leaves idle.
+    pub(crate) shards: usize,
+}
+
+/// Scores `windows`, each a document's index and a block of it, and hands the scores over batch by
+/// batch, in order.
 ///
 /// # Errors
-/// If the device fails, or [`Error::Interrupted`].
-pub(crate) fn score_windows<L: LinearLayer>(
+/// If the device fails, or what `finished` returns.
+pub(crate) fn score_windows<L: LinearLayer + Send>(
+    model: &Gpt2<L, LayerNorm>,
+    blocks: &Blocks<'_>,
+    windows: &[(u64, Range<u64>)],
+    Pace { batch, shards }: Pace,
+    mut finished: impl FnMut(usize, TokenScores) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let batches: Vec<_> = windows.chunks(batch).collect();
+    let mut number = 0;
+    for batches in batches.chunks(shards) {
+        let models = batches.iter().map(|_| model.clone());
+        let scored =
+            side_by_side(models, |i, model| score_batch(&model, blocks, batches[i], batch));
+        for scores in scored {
+            finished(number, scores?)?;
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Scores one batch; the scores of a window follow those of the one before. Every batch is filled up
+/// to the same shape, so that a window's scores do not depend on its neighbours.
+fn score_batch<L: LinearLayer>(
     model: &Gpt2<L, LayerNorm>,
     blocks: &Blocks<'_>,
     windows: &[(u64, Range<u64>)],
     batch: usize,
-    mut finished: impl FnMut(usize, TokenScores) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<TokenScores, Error> {
     let (_, context) = model.limits();
     let device = model.wte.weight.device();
-    for (number, group) in windows.chunks(batch).enumerate() {
-        let group: Vec<_> =
-            group.iter().map(|(index, block)| blocks.window(*index, block)).collect();
-        let (mut x, mut rows, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-        for row in 0..batch {
-            let start = x.len();
-            if let Some(window) = group.get(row) {
-                let inputs = &window.tokens[..window.tokens.len() - 1];
-                x.extend(inputs.iter().map(|&token| i64::from(token)));
-                rows.extend(
-                    window.scored.clone().map(|i| i64::try_from(start + i).unwrap_or(i64::MAX)),
-                );
-                targets.extend(window.scored.clone().map(|i| i64::from(window.tokens[i + 1])));
-            }
-            x.resize(start + context, 0); // causal: what follows a window does not reach it
-        }
-        let x = Tensor::<2, Int>::from_data(TensorData::new(x, [batch, context]), &device);
-        let hidden = model.hidden(x);
-        let [_, _, d_model] = hidden.dims();
-        let count = rows.len();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
-        let hidden = hidden.reshape([batch * context, d_model]).select(0, rows);
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
-        finished(number, score(&model.head_factors(hidden), &targets)?)?;
+    let (mut x, mut rows, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, block) in windows {
+        let start = x.len();
+        let window = blocks.window(*index, block);
+        let inputs = &window.tokens[..window.tokens.len() - 1];
+        x.extend(inputs.iter().map(|&token| i64::from(token)));
+        x.resize(start + context, 0); // causal: what follows a window does not reach it
+        let scored = window.scored;
+        rows.extend(scored.clone().map(|i| i64::try_from(start + i).unwrap_or(i64::MAX)));
+        targets.extend(scored.map(|i| i64::from(window.tokens[i + 1])));
     }
-    Ok(())
+    x.resize(batch * context, 0);
+    let x = Tensor::<2, Int>::from_data(TensorData::new(x, [batch, context]), &device);
+    let hidden = model.hidden(x);
+    let [_, _, d_model] = hidden.dims();
+    let count = rows.len();
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
+    let hidden = hidden.reshape([batch * context, d_model]).select(0, rows);
+    let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
+    Ok(score(&model.head_factors(hidden), &targets)?)
 }
 
 /// Windows done so far, as a note beside the bar.

@@ -1,16 +1,14 @@
 //! `sublora certify` and `sublora verify`.
 
-use std::process::ExitCode;
-
 use sublora::{Run, Units, Verification};
 
 use crate::args::{Args, Certify, UnitArg, Verify};
 use crate::bars::Bars;
-use crate::commands::{corpora, now, open_run, print_json};
+use crate::commands::{Answer, corpora, now, open_run};
 use crate::failure::Failure;
 use crate::{device, table};
 
-pub(crate) fn certify(args: &Args, certify: &Certify) -> Result<ExitCode, Failure> {
+pub(crate) fn certify(args: &Args, certify: &Certify) -> Result<Answer, Failure> {
     let corpus = corpora::open(&certify.corpus)?;
     let mut config = Run::read_config(&certify.run)?;
     match certify.unit {
@@ -24,25 +22,20 @@ pub(crate) fn certify(args: &Args, certify: &Certify) -> Result<ExitCode, Failur
     }
     let bars = Bars::new();
     let run = open_run(args, &certify.run, config, &corpus, &bars)?;
-    if !run.artifact_path().exists() {
-        let message = format!("`{}` holds no `model.sublora`", certify.run.display());
-        return Err(Failure::new(message).with_hint("`sublora compress RUN --corpus DIR` makes it"));
-    }
     let certificate = run.certify(0)?;
     if args.json {
-        print_json(&certificate)?;
+        Answer::json(&certificate)
     } else {
-        println!("{}", table::certificate(&certificate));
-        println!("{}", run.certificate_path().display());
+        let path = run.certificate_path();
+        Answer::done(format!("{}\n{}", table::certificate(&certificate), path.display()))
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<ExitCode, Failure> {
+pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<Answer, Failure> {
     let bars = Bars::new();
     let device = if verify.full { Some(device::open(&args.device)?) } else { None };
     let verification = sublora::verify(&verify.certificate, device.as_ref(), &now, &bars)?;
-    let (confirmed, sentence) = match &verification {
+    let (yes, sentence) = match &verification {
         Verification::Confirmed { certificate, rescored: 0, .. } => {
             let claims = certificate.bounds.len();
             (
@@ -61,10 +54,10 @@ pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<ExitCode, Failure> 
         }
         Verification::Refuted(reason) => (false, format!("refuted: {reason}")),
     };
-    if args.json {
-        print_json(&serde_json::json!({ "confirmed": confirmed, "reason": sentence }))?;
+    let said = if args.json {
+        Answer::json(&serde_json::json!({ "confirmed": yes, "reason": sentence }))?
     } else {
-        println!("{sentence}");
-    }
-    Ok(if confirmed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        Answer::done(sentence)?
+    };
+    Ok(Answer { yes, ..said })
 }

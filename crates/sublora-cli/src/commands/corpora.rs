@@ -1,7 +1,6 @@
 //! `sublora corpus`.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use sublora::corpus::{
     BadDocuments, BuildConfig, Corpus, IfExists, Manifest, NearDuplicates, Source,
@@ -9,11 +8,11 @@ use sublora::corpus::{
 
 use crate::args::{Args, CorpusBuild, CorpusCommand};
 use crate::bars::Bars;
-use crate::commands::print_json;
+use crate::commands::Answer;
 use crate::failure::Failure;
 use crate::table;
 
-pub(crate) fn run(args: &Args, command: &CorpusCommand) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, command: &CorpusCommand) -> Result<Answer, Failure> {
     let corpus = match command {
         CorpusCommand::Build(build_args) => build(build_args)?,
         CorpusCommand::Inspect { dir, verify } => {
@@ -25,11 +24,10 @@ pub(crate) fn run(args: &Args, command: &CorpusCommand) -> Result<ExitCode, Fail
         }
     };
     if args.json {
-        print_json(corpus.manifest())?;
+        Answer::json(corpus.manifest())
     } else {
-        print(corpus.manifest());
+        Answer::done(summary(corpus.manifest()))
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Opens a corpus, with a way out if there is none.
@@ -56,25 +54,31 @@ fn build(args: &CorpusBuild) -> Result<Corpus, Failure> {
     Ok(config.build(&sources, &args.out, if_exists, &Bars::new())?)
 }
 
-fn print(manifest: &Manifest) {
+fn summary(manifest: &Manifest) -> String {
     let mut rows = table::new(["", "train", "val"]);
     let (train, val) = (&manifest.train, &manifest.val);
     rows.add_row(["documents".to_owned(), count(train.documents), count(val.documents)]);
     rows.add_row(["tokens".to_owned(), count(train.tokens), count(val.tokens)]);
     rows.add_row(["bytes of text".to_owned(), count(train.text_bytes), count(val.text_bytes)]);
-    println!("{rows}");
-    let tokenizer = &manifest.tokenizer;
-    println!(
-        "tokenizer          {}, {} tokens",
+    let (tokenizer, read) = (&manifest.tokenizer, &manifest.read);
+    let effective = manifest.near_duplicates.as_ref().map_or_else(String::new, |near| {
+        let (train, val) = (count(near.train_clusters), count(near.val_clusters));
+        format!("effective documents {train} train, {val} val\n")
+    });
+    format!(
+        "{rows}\n\
+         tokenizer          {}, {} tokens\n\
+         exact duplicates   {}\n\
+         left out           {} empty, {} bad\n\
+         {effective}\
+         corpus hash        {}",
         tokenizer.name,
-        count(tokenizer.vocab_size.into())
-    );
-    println!("exact duplicates   {}", count(manifest.read.duplicates));
-    println!("left out           {} empty, {} bad", manifest.read.empty, manifest.read.bad);
-    if let Some(near) = &manifest.near_duplicates {
-        println!("effective documents {} train, {} val", near.train_clusters, near.val_clusters);
-    }
-    println!("corpus hash        {}", manifest.sha256);
+        count(tokenizer.vocab_size.into()),
+        count(read.duplicates),
+        count(read.empty),
+        count(read.bad),
+        manifest.sha256
+    )
 }
 
 /// Digits in groups of three.

@@ -1,39 +1,35 @@
 //! `sublora eval`, `generate`, `list` and `completions`.
 
-use std::io::Write as _;
-use std::process::ExitCode;
-
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use sublora::Run;
 use sublora::bounds::AnyBound;
-use sublora::corpus::{AnyTokenizer, Tokenizer};
+use sublora::corpus::{AnyTokenizer, Corpus, Tokenizer};
 use sublora::quantizers::AnyCodebook;
 use sublora::subspace_projectors::AnyProjector;
-use sublora::{Artifact, Run};
 
 use crate::args::{Args, Family, Generate, RunArgs};
 use crate::bars::Bars;
-use crate::commands::{corpora, open_run, print_json};
+use crate::commands::{Answer, corpora, open_run};
 use crate::failure::Failure;
 
-pub(crate) fn eval(args: &Args, run_args: &RunArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn eval(args: &Args, run_args: &RunArgs) -> Result<Answer, Failure> {
     let corpus = corpora::open(&run_args.corpus)?;
     let bars = Bars::new();
     let run = open_run(args, &run_args.run, Run::read_config(&run_args.run)?, &corpus, &bars)?;
-    let artifact = Artifact::read(&run.artifact_path())?;
+    let artifact = run.artifact()?;
     let Some(bits) = run.held_out(&artifact)? else {
         return Err(Failure::new("the corpus holds nothing out")
             .with_hint("build it with `--val-fraction` above 0"));
     };
     if args.json {
-        print_json(&serde_json::json!({ "held_out_bits_per_token": bits }))?;
+        Answer::json(&serde_json::json!({ "held_out_bits_per_token": bits }))
     } else {
-        println!("held out: {bits:.4} bits per token");
+        Answer::done(format!("held out: {bits:.4} bits per token"))
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<ExitCode, Failure> {
+pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failure> {
     if !(generate.temperature >= 0.0 && generate.temperature.is_finite()) {
         let message = format!("`--temperature {}` is not 0 or more", generate.temperature);
         return Err(Failure::new(message));
@@ -41,25 +37,35 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<ExitCode, Fai
     let corpus = corpora::open(&generate.corpus)?;
     let bars = Bars::new();
     let run = open_run(args, &generate.run, Run::read_config(&generate.run)?, &corpus, &bars)?;
-    let identity = &corpus.manifest().tokenizer;
-    let tokenizer: Box<dyn Tokenizer> = identity.name.parse::<AnyTokenizer>()?.as_dyn().load()?;
+    let tokenizer = tokenizer(&corpus, generate.tokenizer.as_deref())?;
     let mut tokens = Vec::new();
     tokenizer.encode(&generate.prompt, &mut tokens).map_err(Failure::new)?;
-    let artifact = Artifact::read(&run.artifact_path())?;
+    let artifact = run.artifact()?;
     let drawn =
         run.generate(&artifact, &tokens, generate.tokens, generate.temperature, generate.seed)?;
     let mut text = generate.prompt.clone().into_bytes();
     tokenizer.decode(&drawn, &mut text)?;
     let text = String::from_utf8_lossy(&text);
-    if args.json {
-        print_json(&serde_json::json!({ "text": text }))?;
-    } else {
-        println!("{text}");
-    }
-    Ok(ExitCode::SUCCESS)
+    if args.json { Answer::json(&serde_json::json!({ "text": text })) } else { Answer::done(text) }
 }
 
-pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<ExitCode, Failure> {
+/// The tokenizer that `corpus` was built with. One of a file is found under the name it is given.
+fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>, Failure> {
+    let identity = &corpus.manifest().tokenizer;
+    let hint = "`--tokenizer FILE.json` says where the tokenizer of the corpus lies";
+    let name = given.unwrap_or(&identity.name);
+    let method: AnyTokenizer = name.parse().map_err(|error| {
+        if given.is_none() { Failure::new(error).with_hint(hint) } else { Failure::from(error) }
+    })?;
+    let tokenizer = method.as_dyn().load()?;
+    if tokenizer.identity() != identity {
+        let message = format!("the tokenizer `{name}` is not the one the corpus was built with");
+        return Err(Failure::new(message).with_hint(hint));
+    }
+    Ok(tokenizer)
+}
+
+pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
     let families: [(Family, Vec<(&str, &str)>); 4] = [
         (
             Family::Tokenizers,
@@ -79,21 +85,18 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<ExitCode, Failur
             let methods: serde_json::Map<String, serde_json::Value> = methods.collect();
             (format!("{family:?}").to_lowercase(), methods.into())
         });
-        print_json(&entries.collect::<serde_json::Map<String, serde_json::Value>>())?;
-        return Ok(ExitCode::SUCCESS);
+        return Answer::json(&entries.collect::<serde_json::Map<String, serde_json::Value>>());
     }
+    let mut lines = Vec::new();
     for (family, methods) in chosen {
-        println!("{}", format!("{family:?}").to_lowercase());
-        for (name, about) in methods {
-            println!("  {name:<22} {about}");
-        }
+        lines.push(format!("{family:?}").to_lowercase());
+        lines.extend(methods.iter().map(|(name, about)| format!("  {name:<22} {about}")));
     }
-    Ok(ExitCode::SUCCESS)
+    Answer::done(lines.join("\n"))
 }
 
-pub(crate) fn completions(shell: Shell) -> Result<ExitCode, Failure> {
+pub(crate) fn completions(shell: Shell) -> Result<Answer, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "sublora", &mut script);
-    std::io::stdout().write_all(&script).map_err(Failure::new)?;
-    Ok(ExitCode::SUCCESS)
+    Answer::done(String::from_utf8_lossy(&script))
 }

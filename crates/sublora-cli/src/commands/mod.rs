@@ -27,10 +27,22 @@ pub(crate) fn now() -> f64 {
     START.1 + START.0.elapsed().as_secs_f64()
 }
 
-/// Prints a value as JSON on stdout.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(value).map_err(Failure::new)?);
-    Ok(())
+/// What a command has to say on stdout, and whether that is a yes.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) yes: bool,
+}
+
+impl Answer {
+    /// The command did what it was asked for.
+    pub(crate) fn done(text: impl Into<String>) -> Result<Self, Failure> {
+        Ok(Self { text: text.into(), yes: true })
+    }
+
+    /// The same, as JSON.
+    pub(crate) fn json(value: &impl serde::Serialize) -> Result<Self, Failure> {
+        Self::done(serde_json::to_string_pretty(value).map_err(Failure::new)?)
+    }
 }
 
 /// A run on the device that was asked for.

@@ -1,7 +1,6 @@
 //! `sublora quickstart`: the whole way on real text, and what it is worth.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use sublora::bounds::Unit;
 use sublora::corpus::Source;
@@ -9,14 +8,14 @@ use sublora::{MetricName, Report, Row, cargo_sources};
 
 use crate::args::{Args, Base, Quickstart};
 use crate::bars::Bars;
-use crate::commands::{now, print_json};
+use crate::commands::{Answer, now};
 use crate::failure::Failure;
 use crate::{device, table};
 
 /// Pins the versions of the default text.
 const CARGO_LOCK: &str = include_str!("../../../../Cargo.lock");
 
-pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failure> {
     if quickstart.out.exists() {
         let message = format!("`{}` already exists", quickstart.out.display());
         return Err(Failure::new(message).with_hint("name another folder with `--out`"));
@@ -43,12 +42,7 @@ pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<ExitCode, Fail
         corpus_progress: &bars,
     }
     .run()?;
-    if args.json {
-        print_json(&report)?;
-    } else {
-        print(&report, now() - start);
-    }
-    Ok(ExitCode::SUCCESS)
+    if args.json { Answer::json(&report) } else { Answer::done(summary(&report, now() - start)) }
 }
 
 /// Where cargo unpacks the sources it builds from.
@@ -58,9 +52,7 @@ fn cargo_home() -> Result<PathBuf, Failure> {
     home.ok_or_else(|| Failure::new("no home folder, so no cargo registry; set `CARGO_HOME`"))
 }
 
-fn print(report: &Report, seconds: f64) {
-    let certificate = &report.certificate;
-    println!("{}\n", table::certificate(certificate));
+fn summary(report: &Report, seconds: f64) -> String {
     let mut rows = table::new([
         "certified, best bound of each",
         "bits/byte, new tokens",
@@ -78,20 +70,24 @@ fn print(report: &Report, seconds: f64) {
             row.code_length.to_string(),
         ]);
     }
-    println!("{rows}");
-    if let Some(bits) = report.held_out {
-        println!("held out           {bits:.4} bits/byte (measured, no bound)");
-    }
-    for line in verdicts(report) {
-        println!("{line}");
-    }
-    println!("took               {seconds:.0} s\n");
-    let path = |path: &Path| path.display().to_string();
-    println!("corpus       {}", path(&report.corpus_path));
-    println!("model        {}", path(&report.artifact_path));
-    println!("certificate  {}", path(&report.certificate_path));
+    let held_out = report
+        .held_out
+        .map(|bits| format!("held out           {bits:.4} bits/byte (measured, no bound)"));
+    let lines: Vec<String> = held_out.into_iter().chain(verdicts(report)).collect();
     let program = std::env::args().next().unwrap_or_else(|| "sublora".to_owned());
-    println!("\nverify it:   {program} verify {} --full", path(&report.certificate_path));
+    let certificate_path = report.certificate_path.display();
+    format!(
+        "{}\n\n{rows}\n{}\n\
+         took               {seconds:.0} s\n\n\
+         corpus       {}\n\
+         model        {}\n\
+         certificate  {certificate_path}\n\n\
+         verify it:   {program} verify {certificate_path} --full",
+        table::certificate(&report.certificate),
+        lines.join("\n"),
+        report.corpus_path.display(),
+        report.artifact_path.display(),
+    )
 }
 
 /// Whether the bounds say anything, and which simpler predictors certify better, said plainly.

@@ -1,15 +1,13 @@
 //! `sublora train` and `sublora compress`.
 
-use std::process::ExitCode;
-
 use sublora::{CodeLength, Run, RunConfig};
 
 use crate::args::{Args, RunArgs, Train};
 use crate::bars::Bars;
-use crate::commands::{corpora, open_run, print_json};
+use crate::commands::{Answer, corpora, open_run};
 use crate::failure::Failure;
 
-pub(crate) fn train(args: &Args, train: &Train) -> Result<ExitCode, Failure> {
+pub(crate) fn train(args: &Args, train: &Train) -> Result<Answer, Failure> {
     let text = std::fs::read_to_string(&train.config).map_err(|error| {
         Failure::new(format!("cannot read `{}`: {error}", train.config.display()))
     })?;
@@ -21,14 +19,14 @@ pub(crate) fn train(args: &Args, train: &Train) -> Result<ExitCode, Failure> {
     let bits = outcome.best_loss / std::f64::consts::LN_2;
     if args.json {
         let step = outcome.best_step;
-        print_json(&serde_json::json!({ "best_step": step, "best_bits_per_token": bits }))?;
+        Answer::json(&serde_json::json!({ "best_step": step, "best_bits_per_token": bits }))
     } else {
-        println!("best held-out loss {bits:.4} bits per token, at step {}", outcome.best_step);
+        let step = outcome.best_step;
+        Answer::done(format!("best held-out loss {bits:.4} bits per token, at step {step}"))
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<Answer, Failure> {
     let corpus = corpora::open(&run_args.corpus)?;
     let bars = Bars::new();
     let config = Run::read_config(&run_args.run)?;
@@ -36,15 +34,14 @@ pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<ExitCode, Fail
     let artifact = run.compress(true)?;
     let bits = CodeLength::of(&artifact.payload, run.config.certify.configurations);
     if args.json {
-        print_json(&bits)?;
+        Answer::json(&bits)
     } else {
-        let (levels, path) = (artifact.payload.codebook().len(), run.artifact_path());
-        println!(
-            "{} coordinates, {levels} levels, K = {} bits",
+        Answer::done(format!(
+            "{} coordinates, {} levels, K = {} bits\n{}",
             artifact.payload.symbols().len(),
-            bits.total()
-        );
-        println!("{}", path.display());
+            artifact.payload.codebook().len(),
+            bits.total(),
+            run.artifact_path().display()
+        ))
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,9 @@ use bounds::{Bits, Unit};
 use corpus::Corpus;
 use gpt2_model::TokenScores;
 
-use super::certify::{Drawn, Scene, frozen, metrics};
+use super::certify::metrics;
 use super::evidence::Terms;
+use super::scene::{Drawn, Scene, frozen};
 use super::scores::ScoreFile;
 use super::{Certificate, Claim};
 use crate::Error;

@@ -1,26 +1,24 @@
 //! From a run to its certificate: sample, score, bound.
 
-use std::io::Write as _;
-use std::num::{NonZeroU32, NonZeroU64};
-use std::ops::Range;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use adapters::LoraGpt2;
 use bounds::{Bits, Metric, Unit};
-use corpus::{Corpus, Partition, Sha256Hash, Split, Subsample};
+use corpus::{Corpus, Partition, Sha256Hash};
 use gpt2_model::TokenScores;
 
-use super::evidence::{Level, Terms, claimed};
+use super::evidence::{Terms, claimed};
+use super::partial::Partial;
+use super::scene::{Drawn, Scene, frozen};
 use super::scores::ScoreFile;
 use super::{
-    ArtifactRecord, Certificate, Claim, Confidence, CorpusRecord, FORMAT, FileRecord, Predictor,
-    SampleRecord, VERSION,
+    ArtifactRecord, Certificate, Confidence, CorpusRecord, FORMAT, FileRecord, Predictor, VERSION,
 };
 use crate::artifact::{Artifact, CodeLength};
 use crate::atomic::FileError;
-use crate::blocks::Blocks;
 use crate::config::{CertifyConfig, Units};
-use crate::scoring::{score_windows, tell};
+use crate::scoring::{Pace, score_windows, tell};
 use crate::{Error, Progress, atomic};
 
 /// What is certified, where it lies, and on which text.
@@ -53,14 +51,6 @@ pub struct Certifier<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Units drawn and the windows that score them.
-pub(super) struct Drawn {
-    pub(super) record: SampleRecord,
-    pub(super) windows: Vec<(u64, Range<u64>)>,
-    /// `[groups + 1]`: the scored tokens of each document or block drawn.
-    pub(super) offsets: Vec<u64>,
-}
-
 impl Certifier<'_> {
     /// Evaluates `model`, which [`Artifact::rebuild`] made of the artifact, and writes the certificate
     /// and its scores. A second call after an interruption goes on where the first one stopped.
@@ -73,6 +63,7 @@ impl Certifier<'_> {
             context,
             stride: if self.config.stride == 0 { context.div_ceil(2) } else { self.config.stride },
             batch: self.config.batch,
+            shards: self.config.shards,
             device: self.device.to_owned(),
             dtype: "f32".to_owned(),
         };
@@ -91,7 +82,12 @@ impl Certifier<'_> {
                 Unit::Token => self.config.positions,
             };
             let draw = scene.draw(unit, self.config.seed, size, &frozen)?;
-            let scores = self.score(subject, model, &scene, unit, &draw)?;
+            let of_documents = drawn[0].as_ref().filter(|it: &&Drawn| it.windows == draw.windows);
+            let same = of_documents.and(scored.documents.clone());
+            let scores = match same {
+                Some(scores) => scores, // both levels score everything
+                None => self.score(subject, model, &scene, unit, &draw)?,
+            };
             match unit {
                 Unit::Document => scored.documents = Some(scores),
                 Unit::Token => scored.positions = Some(scores),
@@ -171,7 +167,8 @@ impl Certifier<'_> {
         let start = (self.now)();
         let mut tokens = 0;
         let rest = &draw.windows[(done.batches * batch).min(draw.windows.len())..];
-        score_windows(model, &scene.blocks, rest, batch, |number, scores| {
+        let pace = Pace { batch, shards: self.config.shards };
+        score_windows(model, &scene.blocks, rest, pace, |number, scores| {
             tokens += scores.ln_p.len() as u64;
             partial.append(scores)?;
             let windows = ((done.batches + number + 1) * batch) as u64;
@@ -180,107 +177,6 @@ impl Certifier<'_> {
         self.progress.end();
         Ok(partial.scores)
     }
-}
-
-/// A corpus seen by a predictor.
-pub(super) struct Scene<'a> {
-    pub(super) blocks: Blocks<'a>,
-}
-
-impl<'a> Scene<'a> {
-    pub(super) fn new(
-        corpus: &'a Corpus,
-        prior: Option<Partition>,
-        predictor: &Predictor,
-    ) -> Result<Self, Error> {
-        let file = corpus.split(Split::Train);
-        let documents = match prior {
-            Some(partition) => partition.documents(file.documents())?.certified,
-            None => (0..file.documents().len()).collect(),
-        };
-        let Predictor { context, stride, .. } = *predictor;
-        if !(1..=context).contains(&stride) {
-            let expected = format!("1 to the context {context}");
-            return Err(Error::value("certify.stride", &stride, &expected));
-        }
-        Ok(Self { blocks: Blocks::new(file, documents, context, stride) })
-    }
-
-    /// Units of a level.
-    fn units(&self, unit: Unit) -> Result<NonZeroU64, Error> {
-        let units = match unit {
-            Unit::Document => self.blocks.documents(),
-            Unit::Token => self.blocks.predictions(),
-        };
-        NonZeroU64::new(units)
-            .ok_or_else(|| Error::Mismatch("the certified part of the corpus is empty".to_owned()))
-    }
-
-    /// The sample that `seed` and what is frozen determine.
-    pub(super) fn draw(
-        &self,
-        unit: Unit,
-        seed: u64,
-        size: Option<u64>,
-        frozen: &[u8],
-    ) -> Result<Drawn, Error> {
-        let units = self.units(unit)?;
-        // More draws than units cost more than scoring every unit once, and say less.
-        let size = size.and_then(NonZeroU64::new).filter(|&size| size < units);
-        let sample = Subsample { seed, units, size };
-        let commitment = sample.commitment(frozen);
-        let record = SampleRecord { seed, size: size.map(NonZeroU64::get), commitment };
-        let (mut windows, mut offsets, mut tokens) = (Vec::new(), vec![0], 0);
-        for index in sample.indices(frozen) {
-            if unit == Unit::Token && size.is_some() {
-                let (document, block) = self.blocks.around(index);
-                tokens += block.end - block.start;
-                windows.push((document, block));
-            } else if unit == Unit::Document {
-                windows.extend(self.blocks.of_document(index).map(|block| (index, block)));
-                tokens += self.blocks.document_len(index);
-            } else {
-                break; // every token is scored, by document below
-            }
-            offsets.push(tokens);
-        }
-        if unit == Unit::Token && size.is_none() {
-            for index in 0..self.blocks.documents() {
-                windows.extend(self.blocks.of_document(index).map(|block| (index, block)));
-            }
-            offsets.push(self.blocks.predictions());
-        }
-        Ok(Drawn { record, windows, offsets })
-    }
-
-    pub(super) fn claims(
-        &self,
-        scored: &ScoreFile,
-        drawn: &[Option<Drawn>; 2],
-        metrics: &[Metric],
-        terms: Terms,
-    ) -> Result<Vec<Claim>, Error> {
-        let mut claims = Vec::new();
-        let levels = [(Unit::Document, &scored.documents), (Unit::Token, &scored.positions)];
-        for ((unit, scores), draw) in levels.into_iter().zip(drawn) {
-            let (Some(scores), Some(draw)) = (scores, draw) else { continue };
-            let level = Level {
-                unit,
-                population: self.units(unit)?,
-                sampled: draw.record.size.is_some(),
-                scores,
-                offsets: &draw.offsets,
-            };
-            claims.extend(level.claims(metrics, terms)?);
-        }
-        Ok(claims)
-    }
-}
-
-/// What is fixed before a sample is drawn.
-pub(super) fn frozen(artifact: &Sha256Hash, corpus: &Sha256Hash, predictor: &Predictor) -> Vec<u8> {
-    let Predictor { context, stride, .. } = predictor;
-    format!("{artifact} {corpus} {context} {stride}").into_bytes()
 }
 
 pub(super) fn wanted(units: Units, unit: Unit) -> bool {
@@ -331,82 +227,4 @@ fn relative(out: &Path, path: &Path) -> String {
 
 fn partial(out: &Path, unit: Unit) -> PathBuf {
     out.with_file_name(format!(".scores-{unit}.partial"))
-}
-
-/// Finished scores of an unfinished certificate: a header, then 12 bytes a token.
-struct Partial {
-    path: PathBuf,
-    /// Of the sample and of what scores it.
-    header: Sha256Hash,
-    scores: TokenScores,
-}
-
-/// How far a partial file reaches.
-#[derive(Clone, Copy)]
-struct Done {
-    batches: usize,
-    tokens: usize,
-}
-
-impl Partial {
-    /// What the file holds, if it is of this sample.
-    fn open(path: &Path, header: &Sha256Hash) -> Result<Self, Error> {
-        let mut scores = TokenScores::default();
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(FileError::at("read", path)(error).into()),
-        };
-        if let Some(records) = bytes.strip_prefix(header.0.as_slice()) {
-            for record in records.as_chunks::<12>().0 {
-                let [ln_p, rank, entropy] = [0, 4, 8]
-                    .map(|at| [record[at], record[at + 1], record[at + 2], record[at + 3]]);
-                scores.ln_p.push(f32::from_le_bytes(ln_p));
-                scores.rank.push(u32::from_le_bytes(rank));
-                scores.entropy.push(f32::from_le_bytes(entropy));
-            }
-        }
-        Ok(Self { path: path.to_owned(), header: *header, scores })
-    }
-
-    /// Whole batches among what is there.
-    #[expect(clippy::cast_possible_truncation, reason = "a batch of windows fits memory")]
-    fn whole_batches(&self, windows: &[(u64, Range<u64>)], batch: usize) -> Done {
-        let mut done = Done { batches: 0, tokens: 0 };
-        for group in windows.chunks(batch) {
-            let tokens: u64 = group.iter().map(|(_, block)| block.end - block.start).sum();
-            let tokens = done.tokens + tokens as usize;
-            if tokens > self.scores.ln_p.len() {
-                break;
-            }
-            done = Done { batches: done.batches + 1, tokens };
-        }
-        done
-    }
-
-    /// Begins the file anew with the scores of whole batches.
-    fn keep(&mut self, done: Done) -> Result<(), Error> {
-        let mut kept = std::mem::take(&mut self.scores);
-        kept.ln_p.truncate(done.tokens);
-        kept.rank.truncate(done.tokens);
-        kept.entropy.truncate(done.tokens);
-        atomic::write(&self.path, &self.header.0)?;
-        self.append(kept)
-    }
-
-    fn append(&mut self, scores: TokenScores) -> Result<(), Error> {
-        let mut bytes = Vec::with_capacity(12 * scores.ln_p.len());
-        for ((ln_p, rank), entropy) in scores.ln_p.iter().zip(&scores.rank).zip(&scores.entropy) {
-            bytes.extend(ln_p.to_le_bytes());
-            bytes.extend(rank.to_le_bytes());
-            bytes.extend(entropy.to_le_bytes());
-        }
-        let file = std::fs::OpenOptions::new().append(true).open(&self.path);
-        let mut file = file.map_err(FileError::at("open", &self.path))?;
-        file.write_all(&bytes).map_err(FileError::at("write", &self.path))?;
-        self.scores.ln_p.extend(scores.ln_p);
-        self.scores.rank.extend(scores.rank);
-        self.scores.entropy.extend(scores.entropy);
-        Ok(())
-    }
 }

@@ -6,6 +6,8 @@
 mod baseline;
 mod certify;
 mod evidence;
+mod partial;
+mod scene;
 mod scores;
 #[cfg(test)]
 mod tests;
@@ -117,6 +119,8 @@ pub struct Predictor {
     pub stride: usize,
     /// Windows scored at a time.
     pub batch: usize,
+    /// Batches computed side by side.
+    pub shards: usize,
     /// Where it was evaluated, for example `flex`.
     pub device: String,
     /// Of weights and activations, `f32`.

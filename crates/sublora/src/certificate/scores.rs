@@ -3,6 +3,7 @@
 //! Per level (`document` or `token`) three tensors, `ln_p`, `rank` and `entropy`, one entry a token in
 //! the order of the sample. Which tokens they are follows from the certificate and the corpus.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use gpt2_model::TokenScores;
@@ -11,6 +12,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use crate::Error;
 
 const WHAT: &str = "score file";
+/// Key of the version in the metadata.
+const VERSION_KEY: &str = "sublora.scores";
+const VERSION: &str = "1";
 
 /// The scores of both levels.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,12 +40,20 @@ impl ScoreFile {
             let view = TensorView::new(*dtype, vec![bytes.len() / 4], bytes).map_err(invalid)?;
             views.push((name.as_str(), view));
         }
-        safetensors::serialize(views, None).map_err(invalid)
+        let metadata = HashMap::from([(VERSION_KEY.to_owned(), VERSION.to_owned())]);
+        safetensors::serialize(views, Some(metadata)).map_err(invalid)
     }
 
     pub(super) fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let tensors =
             SafeTensors::deserialize(bytes).map_err(|error| Error::format(path, WHAT, error))?;
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|error| Error::format(path, WHAT, error))?;
+        let version = header.metadata().as_ref().and_then(|metadata| metadata.get(VERSION_KEY));
+        if version.is_none_or(|version| version != VERSION) {
+            let reason = format!("its `{VERSION_KEY}` is {version:?}, expected {VERSION}");
+            return Err(Error::format(path, WHAT, reason));
+        }
         let words = |name: String, dtype: Dtype| {
             let tensor = tensors.tensor(&name).map_err(|error| Error::format(path, WHAT, error))?;
             if tensor.dtype() != dtype {

@@ -8,13 +8,14 @@ use burn::tensor::Device;
 use corpus::{Corpus, Sha256Hash};
 use gpt2_model::{CheckpointError, TokenScores};
 
-use super::certify::{Drawn, Scene, frozen, metrics};
+use super::certify::metrics;
 use super::evidence::Terms;
+use super::scene::{Drawn, Scene, frozen};
 use super::scores::ScoreFile;
 use super::{Certificate, Claim, MetricName, SampleRecord};
 use crate::artifact::{Artifact, CodeLength};
 use crate::atomic::FileError;
-use crate::scoring::{score_windows, tell};
+use crate::scoring::{Pace, score_windows, tell};
 use crate::spec::BaseIdentity;
 use crate::{Error, Progress};
 
@@ -26,6 +27,8 @@ const SCORE_TOLERANCE: f32 = 2e-3;
 const RANK_TOLERANCE: f64 = 1e-3;
 /// Most windows evaluated at a time, whatever a certificate says.
 const MAX_BATCH: usize = 1 << 10;
+/// Most threads that do so.
+const MAX_SHARDS: usize = 1 << 6;
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,9 +174,10 @@ fn check(
             let (Some(scores), Some(drawn)) = (scores, drawn) else { continue };
             progress.begin("verify", "windows", drawn.windows.len() as u64);
             let (start, mut at, mut other_ranks) = (now(), 0, 0);
-            // A stranger's number, and one that no score depends on.
+            // A stranger's numbers, and ones that no score depends on.
             let batch = certificate.predictor.batch.clamp(1, MAX_BATCH);
-            score_windows(&model, &scene.blocks, &drawn.windows, batch, |number, found| {
+            let pace = Pace { batch, shards: certificate.predictor.shards.clamp(1, MAX_SHARDS) };
+            score_windows(&model, &scene.blocks, &drawn.windows, pace, |number, found| {
                 largest = largest.max(compare(scores, at, &found)?);
                 other_ranks += ranks_that_differ(scores, at, &found);
                 at += found.ln_p.len();

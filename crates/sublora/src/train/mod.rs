@@ -23,6 +23,7 @@ use state::State;
 use crate::atomic::FileError;
 use crate::config::TrainConfig;
 use crate::metrics::MetricsLog;
+use crate::side_by_side::side_by_side;
 use crate::{Error, Progress};
 
 /// What a step changes: the weights themselves, or the coordinates of a subspace.
@@ -201,29 +202,16 @@ impl Trainer<'_> {
         let mut total = 0.0;
         for micro_batch in 0..self.config.accumulation {
             // Side by side, then added up in order: the sum does not depend on who was first.
-            let shard = |shard: u64, model: LoraGpt2| {
-                let index = WindowIndex { step, micro_batch, row: shard * rows as u64 };
+            let shard = |shard: usize, model: LoraGpt2| {
+                let index = WindowIndex { step, micro_batch, row: (shard * rows) as u64 };
                 let (x, y) = batch(windows, index, rows, &device);
                 let loss = mean_loss(&model, x, &y);
                 let value = scalar(loss.clone())?;
                 let loss = loss / parts as f64;
                 Ok((value, GradientsParams::from_grads(loss.backward(), &model)))
             };
-            // Threads of their own, not tasks of rayon's pool: a product that waits inside the pool
-            // would take up the other shard's task while it holds the graph's lock.
-            let shards: Vec<Result<(f64, GradientsParams), Error>> = std::thread::scope(|scope| {
-                let spawn = |it| {
-                    let (shard, model) = (&shard, with_own_graph(model));
-                    scope.spawn(move || shard(it, model))
-                };
-                let threads: Vec<_> = (1..shards).map(spawn).collect();
-                let first = shard(0, with_own_graph(model));
-                let joined = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                };
-                std::iter::once(first).chain(threads.into_iter().map(joined)).collect()
-            });
-            for result in shards {
+            let models = (0..shards).map(|_| with_own_graph(model.clone()));
+            for result in side_by_side(models, shard) {
                 let (value, grads) = result?;
                 total += value;
                 accumulator.accumulate(model, grads);
@@ -251,7 +239,7 @@ impl Trainer<'_> {
 
 /// The same weights as leaves of another graph. Where two threads share leaves, burn keeps one graph
 /// for both, and a backward pass of one frees nodes that the other is about to use.
-fn with_own_graph(model: &LoraGpt2) -> LoraGpt2 {
+fn with_own_graph(model: LoraGpt2) -> LoraGpt2 {
     struct Leaves;
     impl ModuleMapper for Leaves {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -260,7 +248,7 @@ fn with_own_graph(model: &LoraGpt2) -> LoraGpt2 {
             Param::from_mapped_value(id, value.detach(), mapper).set_require_grad(trained)
         }
     }
-    model.clone().map(&mut Leaves)
+    model.map(&mut Leaves)
 }
 
 /// Inputs `[batch, seq]` and targets `[batch * seq]` of the windows from `index` on.

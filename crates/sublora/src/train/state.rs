@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use crate::atomic::FileError;
 use crate::{Error, atomic};
 
 const WHAT: &str = "training checkpoint";
+const VERSION: u32 = 1;
+/// Key of [`About`] in the metadata.
+const ABOUT: &str = "sublora.checkpoint";
 
 /// Everything a run needs to go on.
 #[derive(Clone)]
@@ -20,6 +24,19 @@ pub(super) struct State {
     pub(super) values: Vec<(String, Vec<f32>)>,
     /// Empty where only the values are kept.
     pub(super) optimizer: Vec<u8>,
+}
+
+/// What stands beside the tensors, as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    version: u32,
+    step: u64,
+    /// None before the first evaluation.
+    best_loss: Option<f64>,
+    best_step: u64,
+    /// Names of the values.
+    order: Vec<String>,
 }
 
 impl State {
@@ -40,15 +57,16 @@ impl State {
         }
         let optimizer = TensorView::new(Dtype::U8, vec![self.optimizer.len()], &self.optimizer);
         views.push(("optimizer", optimizer.map_err(invalid)?));
-        let metadata = HashMap::from([
-            (
-                "order".to_owned(),
-                bytes.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join("\n"),
-            ),
-            ("step".to_owned(), self.step.to_string()),
-            ("best_loss".to_owned(), self.outcome.best_loss.to_string()),
-            ("best_step".to_owned(), self.outcome.best_step.to_string()),
-        ]);
+        let about = About {
+            version: VERSION,
+            step: self.step,
+            best_loss: Some(self.outcome.best_loss).filter(|loss| loss.is_finite()),
+            best_step: self.outcome.best_step,
+            order: self.values.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        let about = serde_json::to_string(&about).map_err(|it| Error::format(path, WHAT, it))?;
+        // One entry: several would be in any order.
+        let metadata = HashMap::from([(ABOUT.to_owned(), about)]);
         let file = safetensors::serialize(views, Some(metadata)).map_err(invalid)?;
         Ok(atomic::write(path, &file)?)
     }
@@ -58,28 +76,24 @@ impl State {
         let invalid = |error| Error::format(path, WHAT, error);
         let (_, header) = SafeTensors::read_metadata(&file).map_err(invalid)?;
         let tensors = SafeTensors::deserialize(&file).map_err(invalid)?;
-        let empty = HashMap::new();
-        let metadata = header.metadata().as_ref().unwrap_or(&empty);
-        let field = |name: &str| {
-            metadata.get(name).ok_or_else(|| Error::format(path, WHAT, format!("no `{name}`")))
-        };
-        let number = |name: &str| {
-            field(name)?
-                .parse()
-                .map_err(|error| Error::format(path, WHAT, format!("{name}: {error}")))
-        };
-        let mut values = Vec::new();
-        for name in field("order")?.lines() {
-            let tensor = tensors.tensor(name).map_err(invalid)?;
-            let floats = tensor.data().as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it));
-            values.push((name.trim_start_matches("value.").to_owned(), floats.collect()));
+        let about = header.metadata().as_ref().and_then(|metadata| metadata.get(ABOUT));
+        let about = about.ok_or_else(|| Error::format(path, WHAT, format!("no `{ABOUT}`")))?;
+        let about: About =
+            serde_json::from_str(about).map_err(|error| Error::format(path, WHAT, error))?;
+        if about.version != VERSION {
+            let reason = format!("it has version {}, expected {VERSION}", about.version);
+            return Err(Error::format(path, WHAT, reason));
         }
-        let best_loss = field("best_loss")?
-            .parse()
-            .map_err(|error| Error::format(path, WHAT, format!("best_loss: {error}")))?;
+        let mut values = Vec::new();
+        for name in about.order {
+            let tensor = tensors.tensor(&format!("value.{name}")).map_err(invalid)?;
+            let floats = tensor.data().as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it));
+            values.push((name, floats.collect()));
+        }
+        let best_loss = about.best_loss.unwrap_or(f64::INFINITY);
         Ok(Self {
-            step: number("step")?,
-            outcome: Outcome { best_loss, best_step: number("best_step")? },
+            step: about.step,
+            outcome: Outcome { best_loss, best_step: about.best_step },
             values,
             optimizer: tensors.tensor("optimizer").map_err(invalid)?.data().to_vec(),
         })
@@ -126,9 +140,15 @@ mod tests {
             let error = State::read(&path).err().unwrap().to_string();
             assert!(error.contains("last.safetensors` is no valid training checkpoint"), "{error}");
         }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let later = text.replace(r#"\"version\":1"#, r#"\"version\":2"#);
+        assert_ne!(later, text);
+        std::fs::write(&path, later).unwrap();
+        let error = State::read(&path).err().unwrap().to_string();
+        assert!(error.ends_with("it has version 2, expected 1"), "{error}");
         let foreign = safetensors::serialize(Vec::<(&str, TensorView)>::new(), None).unwrap();
         std::fs::write(&path, foreign).unwrap();
-        assert!(State::read(&path).err().unwrap().to_string().ends_with("no `order`"));
+        assert!(State::read(&path).err().unwrap().to_string().ends_with("no `sublora.checkpoint`"));
         let missing = State::read(&dir.path().join("missing")).err().unwrap().to_string();
         assert!(missing.starts_with("cannot read `"), "{missing}");
     }
