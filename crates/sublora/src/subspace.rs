@@ -66,7 +66,7 @@ impl Subspace {
 
 /// The trained weights, flat: `[D]`.
 pub(crate) fn weights(model: &LoraGpt2, layout: &Layout) -> Result<Vec<f32>, Error> {
-    let chosen = |name: &str| layout.tensors().iter().any(|tensor| tensor.name() == name);
+    let chosen = |name: &str| layout.tensor(name).is_some();
     let tensors = read(model, chosen)?;
     let values: Vec<Vec<f32>> =
         tensors.iter().map(|(_, data)| data.iter::<f32>().collect()).collect();
@@ -75,10 +75,7 @@ pub(crate) fn weights(model: &LoraGpt2, layout: &Layout) -> Result<Vec<f32>, Err
 
 /// Replaces the trained weights by `theta`, `[D]`.
 pub(crate) fn put_weights(model: LoraGpt2, layout: &Layout, theta: &[f32]) -> LoraGpt2 {
-    assign(model, |name, _shape| {
-        let tensor = layout.tensors().iter().find(|tensor| tensor.name() == name)?;
-        Some(theta[tensor.range()].to_vec())
-    })
+    assign(model, |name, _shape| Some(theta[layout.tensor(name)?.range()].to_vec()))
 }
 
 /// The gradient of the trained weights, flat: `[D]`. A weight that the loss does not reach has zero.
@@ -114,8 +111,7 @@ impl ModuleVisitor for Gather<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.name();
-        let tensor = self.layout.tensors().iter().find(|tensor| tensor.name() == name);
+        let tensor = self.layout.tensor(&self.path.name());
         let (Some(tensor), Some(gradient)) = (tensor, self.grads.get::<D>(param.id)) else {
             return;
         };

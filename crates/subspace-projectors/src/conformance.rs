@@ -26,7 +26,8 @@ fn named(name: &str) -> AnyProjector {
     AnyProjector::all().into_iter().find(|method| method.name() == name).unwrap()
 }
 
-fn normals(purpose: &str, len: usize) -> Vec<f32> {
+/// Standard normals, a stream for each purpose.
+pub(crate) fn normals(purpose: &str, len: usize) -> Vec<f32> {
     let mut out = vec![0.0; len];
     Key::from_seed(9).derive(purpose).fill_normal(0, &mut out);
     out

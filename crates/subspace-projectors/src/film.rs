@@ -46,20 +46,22 @@ impl ProjectorMethod for Film {
         d: usize,
         key: Key,
     ) -> Result<Box<dyn Projector>, ProjectorError> {
-        let shape = Shape::checked(layout, d)?;
-        let selection = Selection::new(layout, &self.sites)?;
+        let selection = Selection::new(layout, d, &self.sites)?;
         if d > selection.len {
             return Err(ProjectorError::AboveSelection { intrinsic: d, selected: selection.len });
         }
-        Ok(on_sites(shape, selection, &key))
+        Ok(on_sites(selection, &key))
     }
 }
 
 /// The matrix itself.
-pub(crate) fn on_sites(shape: Shape, selection: Selection, key: &Key) -> Box<dyn Projector> {
-    let block = Shape { ambient: selection.len, ..shape };
+pub(crate) fn on_sites(
+    Selection { shape, order, len }: Selection,
+    key: &Key,
+) -> Box<dyn Projector> {
+    let block = Shape { ambient: len, ..shape };
     let entries = Entries::Normals(key.derive("normals"));
-    let dense = Dense::new(block, 1.0 / selection.len as f64, entries);
+    let dense = Dense::new(block, 1.0 / len as f64, entries);
     let inner = BlockDiagonal::new(shape.ambient, vec![Box::new(dense)]);
-    Box::new(Permuted::to(selection.order, inner))
+    Box::new(Permuted::to(order, inner))
 }

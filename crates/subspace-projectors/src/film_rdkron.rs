@@ -15,7 +15,7 @@ use crate::film::{Film, on_sites};
 use crate::operator::Sum;
 use crate::rdkron::rounded;
 use crate::sites::Selection;
-use crate::{Layout, Projector, ProjectorError, ProjectorMethod, Shape};
+use crate::{Layout, Projector, ProjectorError, ProjectorMethod};
 
 /// The normalised sum of site selection and rounded double Kronecker.
 ///
@@ -43,10 +43,17 @@ impl ProjectorMethod for FilmRdkron {
         d: usize,
         key: Key,
     ) -> Result<Box<dyn Projector>, ProjectorError> {
-        let shape = Shape::checked(layout, d)?;
-        let selection = Selection::new(layout, &self.sites)?;
-        let film = on_sites(shape, selection, &key.derive("film"));
-        let kronecker = rounded(shape, Factor::gaussian, key.derive("rdkron"));
-        Ok(Box::new(Sum::new([film, kronecker])))
+        Ok(sum(Selection::new(layout, d, &self.sites)?, Factor::gaussian, &key))
     }
+}
+
+/// The sum with either kind of factor.
+pub(crate) fn sum(
+    selection: Selection,
+    factor: fn(usize, usize, &Key) -> Factor,
+    key: &Key,
+) -> Box<dyn Projector> {
+    let kronecker = rounded(selection.shape, factor, key.derive("rdkron"));
+    let film = on_sites(selection, &key.derive("film"));
+    Box::new(Sum::new([film, kronecker]))
 }

@@ -1,8 +1,7 @@
 //! Site selection and rounded double Kronecker with orthonormal factors together.
 //!
 //! # Definition
-//! $P = (P_1 + P_2) / \sqrt 2$ with [`crate::Film`] on the chosen sites and [`crate::Rdkronqr`] on all
-//! parameters, under keys of their own: every parameter trains, the chosen ones more.
+//! As [`crate::FilmRdkron`], with [`crate::Rdkronqr`] in place of [`crate::Rdkron`].
 //!
 //! # Reference
 //! S. Lotfi et al., arXiv:2211.13609, where the sites are those of batch normalisation.
@@ -11,11 +10,10 @@ use counter_rng::Key;
 use serde::{Deserialize, Serialize};
 
 use crate::factor::Factor;
-use crate::film::{Film, on_sites};
-use crate::operator::Sum;
-use crate::rdkron::rounded;
+use crate::film::Film;
+use crate::film_rdkron::sum;
 use crate::sites::Selection;
-use crate::{Layout, Projector, ProjectorError, ProjectorMethod, Shape};
+use crate::{Layout, Projector, ProjectorError, ProjectorMethod};
 
 /// The normalised sum of site selection and rounded double Kronecker with orthonormal factors.
 ///
@@ -43,10 +41,6 @@ impl ProjectorMethod for FilmRdkronqr {
         d: usize,
         key: Key,
     ) -> Result<Box<dyn Projector>, ProjectorError> {
-        let shape = Shape::checked(layout, d)?;
-        let selection = Selection::new(layout, &self.sites)?;
-        let film = on_sites(shape, selection, &key.derive("film"));
-        let kronecker = rounded(shape, Factor::orthonormal, key.derive("rdkron"));
-        Ok(Box::new(Sum::new([film, kronecker])))
+        Ok(sum(Selection::new(layout, d, &self.sites)?, Factor::orthonormal, &key))
     }
 }

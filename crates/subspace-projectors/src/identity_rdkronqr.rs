@@ -47,14 +47,13 @@ impl ProjectorMethod for IdentityRdkronqr {
         d: usize,
         key: Key,
     ) -> Result<Box<dyn Projector>, ProjectorError> {
-        let Shape { ambient, intrinsic } = Shape::checked(layout, d)?;
-        let Selection { order, len } = Selection::new(layout, &self.sites)?;
-        if intrinsic <= len {
-            return Err(ProjectorError::WithinSelection { intrinsic, selected: len });
+        let Selection { shape, order, len } = Selection::new(layout, d, &self.sites)?;
+        if d <= len {
+            return Err(ProjectorError::WithinSelection { intrinsic: d, selected: len });
         }
-        let rest = Shape { ambient: ambient - len, intrinsic: intrinsic - len };
+        let rest = Shape { ambient: shape.ambient - len, intrinsic: d - len };
         let rest = rounded(rest, Factor::orthonormal, key.derive("rdkronqr"));
-        let inner = BlockDiagonal::new(ambient, vec![Box::new(Identity(len)), rest]);
+        let inner = BlockDiagonal::new(shape.ambient, vec![Box::new(Identity(len)), rest]);
         Ok(Box::new(Permuted::to(order, inner)))
     }
 }

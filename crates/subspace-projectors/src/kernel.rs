@@ -142,12 +142,7 @@ mod tests {
     use counter_rng::Key;
 
     use super::*;
-
-    fn normals(purpose: &str, len: usize) -> Vec<f32> {
-        let mut out = vec![0.0; len];
-        Key::from_seed(1).derive(purpose).fill_normal(0, &mut out);
-        out
-    }
+    use crate::conformance::normals;
 
     #[test]
     fn inner_products_have_the_bits_of_the_stated_order() {

@@ -5,7 +5,7 @@
 //! `h.3.attn.q.lora_A` tells the group (layer 3) and the matrix (A) of a tensor; a name without `h.N`
 //! is in the group of everything else, for example the head. So every tensor is in exactly one group.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::LayoutError;
@@ -24,6 +24,8 @@ use crate::LayoutError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     tensors: Vec<Tensor>,
+    /// The place of each name in `tensors`.
+    places: BTreeMap<String, usize>,
     ambient: usize,
 }
 
@@ -62,11 +64,10 @@ impl Layout {
     pub fn new<N: Into<String>, S: Into<Vec<usize>>>(
         tensors: impl IntoIterator<Item = (N, S)>,
     ) -> Result<Self, LayoutError> {
-        let mut layout = Self { tensors: Vec::new(), ambient: 0 };
-        let mut names = HashSet::new();
+        let mut layout = Self { tensors: Vec::new(), places: BTreeMap::new(), ambient: 0 };
         for (name, shape) in tensors {
             let (name, shape) = (name.into(), shape.into());
-            if !names.insert(name.clone()) {
+            if layout.places.insert(name.clone(), layout.tensors.len()).is_some() {
                 return Err(LayoutError::Duplicate { name });
             }
             if shape.contains(&0) {
@@ -92,6 +93,11 @@ impl Layout {
     /// The tensors in order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
+    }
+
+    /// The tensor of this name, found in the logarithm of their number.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.places.get(name).map(|&place| &self.tensors[place])
     }
 
     /// The tensors of each group.
@@ -195,6 +201,17 @@ mod tests {
         assert_eq!(names, ["head.lora_A", "head.lora_B"]);
         let a = layout.tensors().iter().filter(|tensor| tensor.side() == Some(Side::A));
         assert_eq!(a.map(|tensor| tensor.range().len()).sum::<usize>(), 76_800);
+    }
+
+    #[test]
+    fn every_tensor_is_found_by_its_name_and_no_other() {
+        let layout = gpt2_small();
+        for tensor in layout.tensors() {
+            assert_eq!(layout.tensor(tensor.name()), Some(tensor));
+        }
+        for name in ["", "head", "h.0.attn.q", "h.12.attn.q.lora_A", "head.lora_A.weight"] {
+            assert_eq!(layout.tensor(name), None, "{name}");
+        }
     }
 
     #[test]

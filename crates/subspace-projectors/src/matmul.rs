@@ -105,15 +105,8 @@ fn tile(a: &[[f32; TILE.0]], b: &[[f32; TILE.1]], out: &mut [[f32; TILE.1]; TILE
 
 #[cfg(test)]
 mod tests {
-    use counter_rng::Key;
-
     use super::*;
-
-    fn normals(purpose: &str, len: usize) -> Vec<f32> {
-        let mut out = vec![0.0; len];
-        Key::from_seed(1).derive(purpose).fill_normal(0, &mut out);
-        out
-    }
+    use crate::conformance::normals;
 
     #[test]
     fn the_dispatched_product_has_the_bits_of_three_plain_loops() {

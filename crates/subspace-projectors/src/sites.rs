@@ -1,9 +1,11 @@
 //! Selecting tensors of a layout by name.
 
-use crate::{Layout, ProjectorError, Tensor};
+use crate::{Layout, ProjectorError, Shape, Tensor};
 
-/// The coordinates of a layout, those of the selected tensors first.
+/// The coordinates of a layout, those of the selected tensors first, for a projector of a checked shape.
 pub(crate) struct Selection {
+    /// Of the projector for all of the layout.
+    pub(crate) shape: Shape,
     /// `[D]`: selected coordinates, then all others, each in the order of the layout.
     pub(crate) order: Vec<u32>,
     /// How many are selected.
@@ -12,7 +14,12 @@ pub(crate) struct Selection {
 
 impl Selection {
     /// The tensors whose whole name matches one of the patterns, where `*` stands for any characters.
-    pub(crate) fn new(layout: &Layout, patterns: &[String]) -> Result<Self, ProjectorError> {
+    pub(crate) fn new(
+        layout: &Layout,
+        d: usize,
+        patterns: &[String],
+    ) -> Result<Self, ProjectorError> {
+        let shape = Shape::checked(layout, d)?;
         let (selected, rest): (Vec<_>, Vec<_>) = layout.tensors().iter().partition(|tensor| {
             patterns.iter().any(|pattern| matches(pattern.as_bytes(), tensor.name().as_bytes()))
         });
@@ -24,7 +31,7 @@ impl Selection {
         let coordinates = selected.into_iter().chain(rest).flat_map(Tensor::range);
         let order =
             coordinates.map(|i| u32::try_from(i).expect("a layout counts in u32")).collect();
-        Ok(Self { order, len })
+        Ok(Self { shape, order, len })
     }
 }
 
@@ -66,14 +73,14 @@ mod tests {
     #[test]
     fn the_selection_comes_first() {
         let layout = Layout::new([("a", [2]), ("b", [1]), ("c", [2])]).unwrap();
-        let selection = Selection::new(&layout, &["b".into(), "c*".into()]).unwrap();
+        let selection = Selection::new(&layout, 1, &["b".into(), "c*".into()]).unwrap();
         assert_eq!((selection.order, selection.len), (vec![2, 3, 4, 0, 1], 3));
     }
 
     #[test]
     fn an_empty_match_is_an_error() {
         let layout = Layout::new([("head.lora_A", [2])]).unwrap();
-        let error = Selection::new(&layout, &["*norm*".into()]).err().unwrap();
+        let error = Selection::new(&layout, 1, &["*norm*".into()]).err().unwrap();
         let expected = "no tensor matches [\"*norm*\"], expected a name such as `head.lora_A`";
         assert_eq!(error.to_string(), expected);
     }
