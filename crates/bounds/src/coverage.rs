@@ -96,7 +96,19 @@ const DEPENDENT: [(&str, Law); 4] = [
 enum Scheme {
     Full,
     Uniform,
+    /// A random value within the unit in place of its loss: 0 or 1, the most it can vary.
+    Within,
     Blocks,
+}
+
+impl Scheme {
+    fn fits(self, unit: Unit) -> bool {
+        match self {
+            Self::Full | Self::Uniform => true,
+            Self::Within => unit == Unit::Document,
+            Self::Blocks => unit == Unit::Token,
+        }
+    }
 }
 
 /// Tokens of a block; the last one of the text is shorter.
@@ -123,7 +135,7 @@ fn violations(
         let mut offsets = vec![0];
         let scored: Vec<usize> = match scheme {
             Scheme::Full => (0..M).collect(),
-            Scheme::Uniform => (0..N).map(|_| position()).collect(),
+            Scheme::Uniform | Scheme::Within => (0..N).map(|_| position()).collect(),
             Scheme::Blocks => {
                 let mut scored = Vec::new();
                 for _ in 0..N {
@@ -136,11 +148,18 @@ fn violations(
         };
         let sampling = match scheme {
             Scheme::Full => Sampling::Full,
-            Scheme::Uniform => Sampling::Uniform,
+            Scheme::Uniform | Scheme::Within => Sampling::Uniform,
             Scheme::Blocks => Sampling::Blocks(&offsets),
         };
-        let [values, predicted] = [&draw.values, &draw.predicted]
-            .map(|all| scored.iter().map(|&i| range.at(all[i])).collect::<Vec<_>>());
+        let [mut values, predicted] = [&draw.values, &draw.predicted]
+            .map(|all| scored.iter().map(|&i| all[i]).collect::<Vec<_>>());
+        if scheme == Scheme::Within {
+            for value in &mut values {
+                *value = bernoulli(&mut words, *value);
+            }
+        }
+        let [values, predicted] = [values, predicted]
+            .map(|all| all.into_iter().map(|it| range.at(it)).collect::<Vec<_>>());
         let evidence = Evidence {
             unit,
             metric,
@@ -187,8 +206,8 @@ fn no_bound_is_violated_more_often_than_it_may_be() {
                 if !bound.as_dyn().applies_to(unit, metric) {
                     continue;
                 }
-                for scheme in [Scheme::Full, Scheme::Uniform, Scheme::Blocks] {
-                    if scheme == Scheme::Blocks && unit != Unit::Token {
+                for scheme in [Scheme::Full, Scheme::Uniform, Scheme::Within, Scheme::Blocks] {
+                    if !scheme.fits(unit) {
                         continue;
                     }
                     // The published split spends both probabilities even without a subsample.
@@ -231,8 +250,8 @@ impl Bound for Optimist {
 #[test]
 fn a_bound_that_is_too_small_is_found_out() {
     for unit in [Unit::Document, Unit::Token] {
-        for scheme in [Scheme::Full, Scheme::Uniform, Scheme::Blocks] {
-            if scheme == Scheme::Blocks && unit != Unit::Token {
+        for scheme in [Scheme::Full, Scheme::Uniform, Scheme::Within, Scheme::Blocks] {
+            if !scheme.fits(unit) {
                 continue;
             }
             for (law, draw) in laws(unit) {

@@ -67,6 +67,14 @@ pub enum Sampling<'a> {
     /// All of them, once each.
     Full,
     /// Independent uniform draws with replacement, repeats kept.
+    ///
+    /// Instead of the loss of a document that was drawn, its value may be a random one whose
+    /// expectation that loss is, drawn independently for each draw: the mean over the block of tokens
+    /// around a uniform position of the document. Such draws are independent, in the loss range, and
+    /// of the same expectation, which is all that most bounds use. The product bound needs the mean of
+    /// a concave function of the documents' losses and finds that of the draws, which is less; the
+    /// empirical Bernstein bound needs the variance of these losses and finds that of the draws, which
+    /// is more: both stay valid.
     Uniform,
     /// Independent uniform draws of tokens, each scored with the whole block of tokens it lies in:
     /// draw i is the values `offsets[i]..offsets[i + 1]`, at least one; `[n + 1]`.

@@ -45,12 +45,25 @@ impl Subsample {
         match self.size {
             None => Box::new(0..units.get()),
             Some(size) => {
-                let commitment = self.commitment(frozen).to_string();
-                let key = Key::from_seed(self.seed).derive("subsample").derive(&commitment);
-                let mut words = key.words(0);
+                let mut words = self.key(frozen).words(0);
                 Box::new((0..size.get()).map(move |_| words.below(units)))
             }
         }
+    }
+
+    /// One uniform place inside each unit of [`indices`](Self::indices), below the unit's `length`.
+    pub fn places(
+        &self,
+        frozen: &[u8],
+        length: impl Fn(u64) -> NonZeroU64,
+    ) -> impl Iterator<Item = (u64, u64)> {
+        let mut words = self.key(frozen).derive("place").words(0);
+        self.indices(frozen).map(move |unit| (unit, words.below(length(unit))))
+    }
+
+    fn key(&self, frozen: &[u8]) -> Key {
+        let commitment = self.commitment(frozen).to_string();
+        Key::from_seed(self.seed).derive("subsample").derive(&commitment)
     }
 }
 
@@ -61,6 +74,27 @@ mod tests {
     fn sample(seed: u64, units: u64, size: u64) -> Subsample {
         let units = NonZeroU64::new(units).unwrap();
         Subsample { seed, units, size: NonZeroU64::new(size) }
+    }
+
+    #[test]
+    fn a_place_is_uniform_in_its_unit() {
+        let sample = sample(1, 3, 60_000);
+        let length = |unit| NonZeroU64::new(unit + 1).unwrap();
+        let places: Vec<(u64, u64)> = sample.places(b"model", length).collect();
+        assert!(places.iter().map(|it| it.0).eq(sample.indices(b"model")));
+        for (unit, place, expected) in [
+            (0, 0, 20_000),
+            (1, 0, 10_000),
+            (1, 1, 10_000),
+            (2, 0, 6_667),
+            (2, 1, 6_667),
+            (2, 2, 6_667),
+        ] {
+            let count = places.iter().filter(|&&it| it == (unit, place)).count();
+            // Standard deviation at most sqrt(60 000 * 2/9) = 115; five of them.
+            assert!(count.abs_diff(expected) < 577, "{unit} {place}: {count}");
+        }
+        assert_eq!(places.iter().filter(|(unit, place)| place > unit).count(), 0);
     }
 
     #[test]

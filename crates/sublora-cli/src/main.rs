@@ -60,6 +60,6 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Eval(run) => inspect::eval(args, run),
         Command::Generate(generate) => inspect::generate(args, generate),
         Command::List { what } => inspect::list(args, *what),
-        Command::Completions { shell } => inspect::completions(*shell),
+        Command::Completions { shell } => Ok(inspect::completions(*shell)),
     }
 }

@@ -87,6 +87,11 @@ impl<'a> Blocks<'a> {
     pub(crate) fn around(&self, position: u64) -> (u64, Range<u64>) {
         let index = self.before.partition_point(|&before| before <= position) - 1;
         let inside = position - self.before[index];
+        (index as u64, self.block_of(index as u64, inside))
+    }
+
+    /// The block of document `index` in which its prediction `inside` lies.
+    pub(crate) fn block_of(&self, index: u64, inside: u64) -> Range<u64> {
         let block = match inside.checked_sub(self.context) {
             None => 0..self.context,
             Some(beyond) => {
@@ -94,8 +99,7 @@ impl<'a> Blocks<'a> {
                 start..start + self.stride
             }
         };
-        let index = index as u64;
-        (index, block.start..block.end.min(self.document_len(index)))
+        block.start..block.end.min(self.document_len(index))
     }
 
     /// The window that scores `block` of document `index`.

@@ -229,6 +229,18 @@ pub enum Units {
     Both,
 }
 
+/// What is scored of a document drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scored {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The block around one uniform position of it, whose mean loss has that of the document for its
+    /// expectation. Of long documents, far more can be drawn for the same work.
+    Block,
+}
+
 /// What is certified, and how surely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -238,6 +250,8 @@ pub struct CertifyConfig {
     /// Documents drawn for the document level; none, `"all"` in a file, scores all.
     #[serde(with = "number_or_all")]
     pub documents: Option<u64>,
+    /// What is scored of a document drawn.
+    pub scored: Scored,
     /// Positions drawn for the token level, each scored with the block it lies in; none, `"all"` in a
     /// file, scores all.
     #[serde(with = "number_or_all")]
@@ -263,6 +277,7 @@ impl Default for CertifyConfig {
         Self {
             unit: Units::Both,
             documents: Some(10_000),
+            scored: Scored::Whole,
             positions: Some(10_000),
             stride: 0,
             failure_probability: 0.05,
@@ -327,6 +342,10 @@ impl RunConfig {
             if value == 0 {
                 return Err(Error::value(&format!("certify.{key}"), &0, "at least 1"));
             }
+        }
+        if self.certify.scored == Scored::Block && self.certify.documents.is_none() {
+            let expected = "a number where `certify.scored` is \"block\"";
+            return Err(Error::value("certify.documents", &"\"all\"", expected));
         }
         let delta = self.certify.failure_probability;
         if !(delta > 0.0 && delta < 1.0) {

@@ -37,8 +37,8 @@ pub use certificate::{
     MetricName, Predictor, SampleRecord, Subject, Verification, verify,
 };
 pub use config::{
-    BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, SubspaceConfig, TrainConfig,
-    Units,
+    BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, Scored, SubspaceConfig,
+    TrainConfig, Units,
 };
 pub use error::Error;
 pub use progress::Progress;

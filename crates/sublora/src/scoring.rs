@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use burn::nn::LayerNorm;
+use adapters::LoraGpt2;
 use burn::tensor::{Int, Tensor, TensorData};
-use gpt2_model::{Gpt2, LinearLayer, TokenScores, score};
+use gpt2_model::{TokenScores, score};
 
 use crate::blocks::Blocks;
 use crate::side_by_side::side_by_side;
@@ -24,8 +24,8 @@ pub(crate) struct Pace {
 ///
 /// # Errors
 /// If the device fails, or what `finished` returns.
-pub(crate) fn score_windows<L: LinearLayer + Send>(
-    model: &Gpt2<L, LayerNorm>,
+pub(crate) fn score_windows(
+    model: &LoraGpt2,
     blocks: &Blocks<'_>,
     windows: &[(u64, Range<u64>)],
     Pace { batch, shards }: Pace,
@@ -34,7 +34,7 @@ pub(crate) fn score_windows<L: LinearLayer + Send>(
     let batches: Vec<_> = windows.chunks(batch).collect();
     let mut number = 0;
     for batches in batches.chunks(shards) {
-        let models = batches.iter().map(|_| model.clone());
+        let models = vec![model.clone(); batches.len()];
         let scored =
             side_by_side(models, |i, model| score_batch(&model, blocks, batches[i], batch));
         for scores in scored {
@@ -47,8 +47,8 @@ pub(crate) fn score_windows<L: LinearLayer + Send>(
 
 /// Scores one batch; the scores of a window follow those of the one before. Every batch is filled up
 /// to the same shape, so that a window's scores do not depend on its neighbours.
-fn score_batch<L: LinearLayer>(
-    model: &Gpt2<L, LayerNorm>,
+fn score_batch(
+    model: &LoraGpt2,
     blocks: &Blocks<'_>,
     windows: &[(u64, Range<u64>)],
     batch: usize,

@@ -7,7 +7,7 @@ use std::thread::{ScopedJoinHandle, scope};
 /// Threads, not tasks of rayon's pool: a matrix product that waits inside the pool would take up the
 /// next piece while it holds the lock of its graph.
 pub(crate) fn side_by_side<S: Send, R: Send>(
-    states: impl IntoIterator<Item = S>,
+    states: Vec<S>,
     work: impl Fn(usize, S) -> R + Sync,
 ) -> Vec<R> {
     let mut states = states.into_iter().enumerate();
@@ -30,8 +30,8 @@ mod tests {
 
     #[test]
     fn results_come_in_order_and_every_piece_has_its_own_state() {
-        let paired = side_by_side(["a", "b", "c"], |piece, state| (piece, state));
+        let paired = side_by_side(vec!["a", "b", "c"], |piece, state| (piece, state));
         assert_eq!(paired, [(0, "a"), (1, "b"), (2, "c")]);
-        assert_eq!(side_by_side([0; 0], |piece, _| piece), [0; 0]);
+        assert_eq!(side_by_side(vec![0; 0], |piece, _| piece), [0; 0]);
     }
 }

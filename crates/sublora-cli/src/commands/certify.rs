@@ -27,7 +27,7 @@ pub(crate) fn certify(args: &Args, certify: &Certify) -> Result<Answer, Failure>
         Answer::json(&certificate)
     } else {
         let path = run.certificate_path();
-        Answer::done(format!("{}\n{}", table::certificate(&certificate), path.display()))
+        Ok(Answer::done(format!("{}\n{}", table::certificate(&certificate), path.display())))
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<Answer, Failure> {
     let said = if args.json {
         Answer::json(&serde_json::json!({ "confirmed": yes, "reason": sentence }))?
     } else {
-        Answer::done(sentence)?
+        Answer::done(sentence)
     };
     Ok(Answer { yes, ..said })
 }

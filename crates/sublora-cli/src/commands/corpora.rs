@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args, command: &CorpusCommand) -> Result<Answer, Failur
     if args.json {
         Answer::json(corpus.manifest())
     } else {
-        Answer::done(summary(corpus.manifest()))
+        Ok(Answer::done(summary(corpus.manifest())))
     }
 }
 

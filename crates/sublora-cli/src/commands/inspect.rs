@@ -25,7 +25,7 @@ pub(crate) fn eval(args: &Args, run_args: &RunArgs) -> Result<Answer, Failure> {
     if args.json {
         Answer::json(&serde_json::json!({ "held_out_bits_per_token": bits }))
     } else {
-        Answer::done(format!("held out: {bits:.4} bits per token"))
+        Ok(Answer::done(format!("held out: {bits:.4} bits per token")))
     }
 }
 
@@ -46,7 +46,11 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failu
     let mut text = generate.prompt.clone().into_bytes();
     tokenizer.decode(&drawn, &mut text)?;
     let text = String::from_utf8_lossy(&text);
-    if args.json { Answer::json(&serde_json::json!({ "text": text })) } else { Answer::done(text) }
+    if args.json {
+        Answer::json(&serde_json::json!({ "text": text }))
+    } else {
+        Ok(Answer::done(text))
+    }
 }
 
 /// The tokenizer that `corpus` was built with. One of a file is found under the name it is given.
@@ -92,10 +96,10 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
         lines.push(format!("{family:?}").to_lowercase());
         lines.extend(methods.iter().map(|(name, about)| format!("  {name:<22} {about}")));
     }
-    Answer::done(lines.join("\n"))
+    Ok(Answer::done(lines.join("\n")))
 }
 
-pub(crate) fn completions(shell: Shell) -> Result<Answer, Failure> {
+pub(crate) fn completions(shell: Shell) -> Answer {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "sublora", &mut script);
     Answer::done(String::from_utf8_lossy(&script))

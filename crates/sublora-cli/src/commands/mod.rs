@@ -35,13 +35,13 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The command did what it was asked for.
-    pub(crate) fn done(text: impl Into<String>) -> Result<Self, Failure> {
-        Ok(Self { text: text.into(), yes: true })
+    pub(crate) fn done(text: impl Into<String>) -> Self {
+        Self { text: text.into(), yes: true }
     }
 
     /// The same, as JSON.
     pub(crate) fn json(value: &impl serde::Serialize) -> Result<Self, Failure> {
-        Self::done(serde_json::to_string_pretty(value).map_err(Failure::new)?)
+        Ok(Self::done(serde_json::to_string_pretty(value).map_err(Failure::new)?))
     }
 }
 

@@ -42,7 +42,11 @@ pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failur
         corpus_progress: &bars,
     }
     .run()?;
-    if args.json { Answer::json(&report) } else { Answer::done(summary(&report, now() - start)) }
+    if args.json {
+        Answer::json(&report)
+    } else {
+        Ok(Answer::done(summary(&report, now() - start)))
+    }
 }
 
 /// Where cargo unpacks the sources it builds from.

@@ -22,7 +22,7 @@ pub(crate) fn train(args: &Args, train: &Train) -> Result<Answer, Failure> {
         Answer::json(&serde_json::json!({ "best_step": step, "best_bits_per_token": bits }))
     } else {
         let step = outcome.best_step;
-        Answer::done(format!("best held-out loss {bits:.4} bits per token, at step {step}"))
+        Ok(Answer::done(format!("best held-out loss {bits:.4} bits per token, at step {step}")))
     }
 }
 
@@ -36,12 +36,12 @@ pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<Answer, Failur
     if args.json {
         Answer::json(&bits)
     } else {
-        Answer::done(format!(
+        Ok(Answer::done(format!(
             "{} coordinates, {} levels, K = {} bits\n{}",
             artifact.payload.symbols().len(),
             artifact.payload.codebook().len(),
             bits.total(),
             run.artifact_path().display()
-        ))
+        )))
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn baseline_claims(
     let table = Table::new(predictor, vocab);
     let level = |unit, record: &Option<super::SampleRecord>| -> Result<_, Error> {
         let Some(record) = record else { return Ok((None, None)) };
-        let drawn = scene.draw(unit, record.seed, record.size, &frozen)?;
+        let drawn = scene.draw(unit, record.draw(), &frozen)?;
         Ok((Some(table.scores(&scene, &drawn)), Some(drawn)))
     };
     let (documents, drawn_documents) = level(Unit::Document, &certificate.documents)?;

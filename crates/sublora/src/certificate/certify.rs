@@ -10,7 +10,7 @@ use gpt2_model::TokenScores;
 
 use super::evidence::{Terms, claimed};
 use super::partial::Partial;
-use super::scene::{Drawn, Scene, frozen};
+use super::scene::{Draw, Drawn, Scene, frozen};
 use super::scores::ScoreFile;
 use super::{
     ArtifactRecord, Certificate, Confidence, CorpusRecord, FORMAT, FileRecord, Predictor, VERSION,
@@ -81,7 +81,8 @@ impl Certifier<'_> {
                 Unit::Document => self.config.documents,
                 Unit::Token => self.config.positions,
             };
-            let draw = scene.draw(unit, self.config.seed, size, &frozen)?;
+            let what = Draw { seed: self.config.seed, size, scored: self.config.scored };
+            let draw = scene.draw(unit, what, &frozen)?;
             let of_documents = drawn[0].as_ref().filter(|it: &&Drawn| it.windows == draw.windows);
             let same = of_documents.and(scored.documents.clone());
             let scores = match same {

@@ -26,6 +26,7 @@ pub use verify::{Verification, verify};
 
 use crate::artifact::CodeLength;
 use crate::atomic::FileError;
+use crate::config::Scored;
 use crate::spec::BaseIdentity;
 use crate::{Error, atomic};
 
@@ -145,6 +146,9 @@ pub struct SampleRecord {
     pub seed: u64,
     /// Units drawn uniformly with replacement; none scored all.
     pub size: Option<u64>,
+    /// What is scored of a unit: a document or the block around one position of it. A position that is
+    /// drawn is scored with its block.
+    pub scored: Scored,
     /// Fixed before the draw: a hash of the seed, the sizes, the artifact and the corpus.
     pub commitment: Sha256Hash,
 }

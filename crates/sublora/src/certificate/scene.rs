@@ -11,6 +11,7 @@ use super::scores::ScoreFile;
 use super::{Claim, Predictor, SampleRecord};
 use crate::Error;
 use crate::blocks::Blocks;
+use crate::config::Scored;
 
 /// Units drawn and the windows that score them.
 pub(super) struct Drawn {
@@ -18,6 +19,34 @@ pub(super) struct Drawn {
     pub(super) windows: Vec<(u64, Range<u64>)>,
     /// `[groups + 1]`: the scored tokens of each document or block drawn.
     pub(super) offsets: Vec<u64>,
+}
+
+/// What to draw, and how much.
+#[derive(Clone, Copy)]
+pub(super) struct Draw {
+    pub(super) seed: u64,
+    /// None is everything.
+    pub(super) size: Option<u64>,
+    pub(super) scored: Scored,
+}
+
+impl SampleRecord {
+    /// What this sample was drawn by.
+    pub(super) fn draw(&self) -> Draw {
+        Draw { seed: self.seed, size: self.size, scored: self.scored }
+    }
+}
+
+impl Drawn {
+    /// `windows` of each unit.
+    fn new(record: SampleRecord, windows: Vec<Vec<(u64, Range<u64>)>>) -> Self {
+        let (mut offsets, mut tokens) = (vec![0], 0);
+        for unit in &windows {
+            tokens += unit.iter().map(|(_, block)| block.end - block.start).sum::<u64>();
+            offsets.push(tokens);
+        }
+        Self { record, windows: windows.into_iter().flatten().collect(), offsets }
+    }
 }
 
 /// A corpus seen by a predictor.
@@ -54,41 +83,54 @@ impl<'a> Scene<'a> {
             .ok_or_else(|| Error::Mismatch("the certified part of the corpus is empty".to_owned()))
     }
 
-    /// The sample that `seed` and what is frozen determine.
+    /// The sample that `seed` and what is frozen determine. `scored` is of documents.
     pub(super) fn draw(
         &self,
         unit: Unit,
-        seed: u64,
-        size: Option<u64>,
+        Draw { seed, size, scored }: Draw,
         frozen: &[u8],
     ) -> Result<Drawn, Error> {
         let units = self.units(unit)?;
+        let block = unit == Unit::Document && scored == Scored::Block;
         // More draws than units cost more than scoring every unit once, and say less.
-        let size = size.and_then(NonZeroU64::new).filter(|&size| size < units);
+        let size = size.and_then(NonZeroU64::new).filter(|&size| block || size < units);
         let sample = Subsample { seed, units, size };
+        let windows = match (unit, size) {
+            (_, None) if block => {
+                let reason = "blocks of documents are drawn, but the sample has no size";
+                return Err(Error::Mismatch(reason.to_owned()));
+            }
+            (Unit::Document, _) if block => self.blocks_inside(&sample, frozen),
+            (Unit::Document, _) => self.of_documents(sample.indices(frozen)),
+            (Unit::Token, Some(_)) => {
+                sample.indices(frozen).map(|index| vec![self.blocks.around(index)]).collect()
+            }
+            (Unit::Token, None) => {
+                vec![self.of_documents(0..self.blocks.documents()).into_iter().flatten().collect()]
+            }
+        };
+        let scored = match (unit, size) {
+            (Unit::Document, _) => scored,
+            (Unit::Token, Some(_)) => Scored::Block,
+            (Unit::Token, None) => Scored::Whole,
+        };
         let commitment = sample.commitment(frozen);
-        let record = SampleRecord { seed, size: size.map(NonZeroU64::get), commitment };
-        let (mut windows, mut offsets, mut tokens) = (Vec::new(), vec![0], 0);
-        for index in sample.indices(frozen) {
-            if unit == Unit::Token && size.is_some() {
-                let (document, block) = self.blocks.around(index);
-                tokens += block.end - block.start;
-                windows.push((document, block));
-            } else if unit == Unit::Document {
-                windows.extend(self.blocks.of_document(index).map(|block| (index, block)));
-                tokens += self.blocks.document_len(index);
-            } else {
-                break; // every token is scored, by document below
-            }
-            offsets.push(tokens);
-        }
-        if unit == Unit::Token && size.is_none() {
-            for index in 0..self.blocks.documents() {
-                windows.extend(self.blocks.of_document(index).map(|block| (index, block)));
-            }
-            offsets.push(self.blocks.predictions());
-        }
-        Ok(Drawn { record, windows, offsets })
+        let size = size.map(NonZeroU64::get);
+        Ok(Drawn::new(SampleRecord { seed, size, scored, commitment }, windows))
+    }
+
+    /// All windows of each document.
+    fn of_documents(&self, documents: impl Iterator<Item = u64>) -> Vec<Vec<(u64, Range<u64>)>> {
+        let of = |index| self.blocks.of_document(index).map(move |block| (index, block)).collect();
+        documents.map(of).collect()
+    }
+
+    /// The window around one position of each document drawn.
+    fn blocks_inside(&self, sample: &Subsample, frozen: &[u8]) -> Vec<Vec<(u64, Range<u64>)>> {
+        let length =
+            |index| NonZeroU64::new(self.blocks.document_len(index)).unwrap_or(NonZeroU64::MIN);
+        let places = sample.places(frozen, length);
+        places.map(|(index, place)| vec![(index, self.blocks.block_of(index, place))]).collect()
     }
 
     pub(super) fn claims(

@@ -122,7 +122,7 @@ fn check(
     );
     let draw = |unit, record: &Option<SampleRecord>| -> Result<Option<Drawn>, Error> {
         let Some(record) = record else { return Ok(None) };
-        let drawn = scene.draw(unit, record.seed, record.size, &frozen)?;
+        let drawn = scene.draw(unit, record.draw(), &frozen)?;
         same("sample", record, &drawn.record)?;
         Ok(Some(drawn))
     };

@@ -202,7 +202,7 @@ impl Trainer<'_> {
         let mut total = 0.0;
         for micro_batch in 0..self.config.accumulation {
             // Side by side, then added up in order: the sum does not depend on who was first.
-            let shard = |shard: usize, model: LoraGpt2| {
+            let shard = |shard: usize, model: LoraGpt2| -> Result<_, Error> {
                 let index = WindowIndex { step, micro_batch, row: (shard * rows) as u64 };
                 let (x, y) = batch(windows, index, rows, &device);
                 let loss = mean_loss(&model, x, &y);
@@ -210,7 +210,7 @@ impl Trainer<'_> {
                 let loss = loss / parts as f64;
                 Ok((value, GradientsParams::from_grads(loss.backward(), &model)))
             };
-            let models = (0..shards).map(|_| with_own_graph(model.clone()));
+            let models = (0..shards).map(|_| with_own_graph(model.clone())).collect();
             for result in side_by_side(models, shard) {
                 let (value, grads) = result?;
                 total += value;
