@@ -77,6 +77,13 @@ fn score_batch(
     Ok(score(&model.head_factors(hidden), &targets)?)
 }
 
+/// Puts `more` behind what is there.
+pub(crate) fn extend(all: &mut TokenScores, more: TokenScores) {
+    all.ln_p.extend(more.ln_p);
+    all.rank.extend(more.rank);
+    all.entropy.extend(more.entropy);
+}
+
 /// Windows done so far, as a note beside the bar.
 pub(crate) fn tell(
     progress: &dyn Progress,

@@ -1,6 +1,7 @@
 //! Claims about a simple predictor on the sample of a certificate.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 
 use bounds::{Bits, Unit};
 use corpus::Corpus;
@@ -8,7 +9,7 @@ use gpt2_model::TokenScores;
 
 use super::certify::metrics;
 use super::evidence::Terms;
-use super::scene::{Drawn, Scene, frozen};
+use super::scene::{Drawn, Scene};
 use super::scores::ScoreFile;
 use super::{Certificate, Claim};
 use crate::Error;
@@ -28,11 +29,7 @@ pub(crate) fn baseline_claims(
         return Err(Error::Mismatch("the corpus is not the certificate's".to_owned()));
     }
     let scene = Scene::new(corpus, certificate.corpus.prior, &certificate.predictor)?;
-    let frozen = frozen(
-        &certificate.artifact.file.sha256,
-        &certificate.corpus.sha256,
-        &certificate.predictor,
-    );
+    let frozen = scene.frozen(&certificate.artifact.file.sha256, &certificate.corpus.sha256);
     let vocab = corpus.manifest().tokenizer.vocab_size;
     let table = Table::new(predictor, vocab);
     let level = |unit, record: &Option<super::SampleRecord>| -> Result<_, Error> {
@@ -45,6 +42,7 @@ pub(crate) fn baseline_claims(
     let terms = Terms {
         vocab,
         code_length: Bits::whole(8 * predictor.encoded().len() as u64),
+        models: NonZeroU64::MIN,
         failure: certificate.confidence.failure_probability / certificate.confidence.claims as f64,
     };
     let mut top_k: Vec<u32> = certificate.bounds.iter().filter_map(|claim| claim.k).collect();

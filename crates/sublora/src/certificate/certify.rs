@@ -1,6 +1,6 @@
 //! From a run to its certificate: sample, score, bound.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
 use adapters::LoraGpt2;
@@ -10,7 +10,7 @@ use gpt2_model::TokenScores;
 
 use super::evidence::{Terms, claimed};
 use super::partial::Partial;
-use super::scene::{Draw, Drawn, Scene, frozen};
+use super::scene::{Draw, Drawn, Scene};
 use super::scores::ScoreFile;
 use super::{
     ArtifactRecord, Certificate, Confidence, CorpusRecord, FORMAT, FileRecord, Predictor, VERSION,
@@ -69,7 +69,7 @@ impl Certifier<'_> {
         };
         let scene = Scene::new(subject.corpus, subject.prior, &predictor)?;
         let artifact = file_record(subject.out, subject.artifact_path)?;
-        let frozen = frozen(&artifact.sha256, &subject.corpus.sha256(), &predictor);
+        let frozen = scene.frozen(&artifact.sha256, &subject.corpus.sha256());
 
         let mut scored = ScoreFile::default();
         let mut drawn = [None, None];
@@ -102,6 +102,7 @@ impl Certifier<'_> {
         let terms = Terms {
             vocab: subject.corpus.manifest().tokenizer.vocab_size,
             code_length: Bits::whole(bits.total()),
+            models: NonZeroU64::new(self.config.configurations).unwrap_or(NonZeroU64::MIN),
             failure: self.config.failure_probability / claims as f64,
         };
         let bounds = scene.claims(&scored, &drawn, &metrics, terms)?;

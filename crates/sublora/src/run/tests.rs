@@ -178,10 +178,10 @@ fn a_folder_is_one_run() {
     let random = ["base={ kind = \"random\" }", "train.steps=1"];
     let mut run = run(dir.path().join("run"), &corpus, &random, &());
     let untrained = run.compress(false).unwrap_err().to_string();
-    assert!(untrained.ends_with("holds no trained model; train it first"), "{untrained}");
+    assert!(untrained.ends_with("holds no trained model"), "{untrained}");
     run.train(false).unwrap();
     let again = run.train(false).unwrap_err().to_string();
-    assert!(again.ends_with("already holds a run; resume it or name another folder"), "{again}");
+    assert!(again.ends_with("already holds a run"), "{again}");
     run.train(true).unwrap();
     run.config.seed += 1;
     let other = run.train(true).unwrap_err().to_string();
