@@ -37,7 +37,7 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
             format!("{risk:.4}"),
             format!("{complexity_term:.4}"),
             format!("{sampling_term:.4}"),
-            format!("{bound:.4}{mark}"),
+            format!("{}{mark}", rounded_up(*bound)),
             format!("{vacuous_above:.4}"),
         ]);
     }
@@ -58,6 +58,11 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
         certificate.corpus.documents,
         certificate.corpus.tokens,
     )
+}
+
+/// Four digits, and never less than what is certified.
+pub(crate) fn rounded_up(bound: f64) -> String {
+    format!("{:.4}", sublora::bounds::round_up(bound, 4))
 }
 
 /// A metric in words.

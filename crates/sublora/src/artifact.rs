@@ -103,6 +103,15 @@ impl Artifact {
         Ok(bytes)
     }
 
+    /// The model where training began: every coordinate zero.
+    ///
+    /// # Errors
+    /// None that a decoded artifact does not rule out.
+    pub(crate) fn without_coordinates(&self) -> Result<Self, Error> {
+        let zeros = vec![0.0; self.payload.symbols().len()];
+        Ok(Self { spec: self.spec.clone(), payload: CodedVector::nearest(&zeros, &[0.0])? })
+    }
+
     /// Writes the file whole or not at all.
     ///
     /// # Errors

@@ -290,6 +290,13 @@ impl Default for CertifyConfig {
     }
 }
 
+impl CertifyConfig {
+    /// Tokens by which the window slides over a document longer than `context`.
+    pub(crate) fn stride_of(&self, context: usize) -> usize {
+        if self.stride == 0 { context.div_ceil(2) } else { self.stride }
+    }
+}
+
 impl RunConfig {
     /// Reads a configuration and what overrides it, each `table.key=value` with a TOML value (a bare
     /// word is a string).

@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod generate;
+mod held_out;
 mod metrics;
 mod progress;
 mod quickstart;
@@ -41,6 +42,7 @@ pub use config::{
     TrainConfig, Units,
 };
 pub use error::Error;
+pub use held_out::HeldOut;
 pub use progress::Progress;
 pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;

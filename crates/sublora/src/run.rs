@@ -15,16 +15,18 @@ use burn::module::Module;
 use burn::tensor::Device;
 use corpus::{Corpus, Partition, Split, WindowSampler};
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, PlainGpt2};
+use gpt2_model::{Gpt2Config, PlainGpt2, TokenScores};
 use quantizers::CodedVector;
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU64};
 use subspace_projectors::Layout;
 
 use crate::artifact::Artifact;
 use crate::atomic::FileError;
 use crate::certificate::{Certificate, Certifier, Subject, claim_count, metrics};
-use crate::config::{BaseConfig, RunConfig, TrainConfig};
+use crate::config::{BaseConfig, CertifyConfig, RunConfig, TrainConfig};
+use crate::held_out::{HeldOut, HeldOutText};
 use crate::schedule::LearningRate;
+use crate::scoring::{Pace, Scorer};
 use crate::spec::{BaseIdentity, Spec};
 use crate::subspace::Subspace;
 use crate::train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};
@@ -56,14 +58,15 @@ struct Prepared {
 }
 
 impl<'a> Run<'a> {
-    /// Opens the run in `folder`, whose `config.toml` an earlier [`train`](Self::train) wrote.
+    /// The configuration of the run in `folder`, which an earlier [`train`](Self::train) wrote, with
+    /// `overrides` as in [`RunConfig::parse`].
     ///
     /// # Errors
-    /// No readable configuration.
-    pub fn read_config(folder: &Path) -> Result<RunConfig, Error> {
+    /// No readable configuration, or a value that no run can have.
+    pub fn read_config(folder: &Path, overrides: &[String]) -> Result<RunConfig, Error> {
         let path = folder.join("config.toml");
         let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
-        RunConfig::parse(&text, &[])
+        RunConfig::parse(&text, overrides)
     }
 
     /// Trains to the end. With `resume`, goes on where an earlier call stopped; without, a folder that
@@ -75,7 +78,7 @@ impl<'a> Run<'a> {
         let path = self.folder.join("config.toml");
         let text = toml::to_string(&self.config).map_err(|error| Error::config(&error))?;
         if path.exists() {
-            let earlier = Self::read_config(&self.folder)?;
+            let earlier = Self::read_config(&self.folder, &[])?;
             if !resume {
                 return Err(Error::RunExists(self.folder.clone()));
             }
@@ -213,17 +216,46 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Mean held-out loss of the compressed model, in bits per token, over the evaluation windows of
-    /// the training loop; none without a held-out split.
+    /// What the compressed model does on the documents of `split`, `draws` blocks of each or all; none
+    /// if it has no document. Only of the validation split does that say something about new text.
     ///
     /// # Errors
     /// As [`certify`](Self::certify).
-    pub fn held_out(&self, artifact: &Artifact) -> Result<Option<f64>, Error> {
-        let data = self.data(&self.config.train, None, false)?;
-        let Some(windows) = &data.held_out else { return Ok(None) };
+    pub fn held_out(
+        &self,
+        artifact: &Artifact,
+        split: Split,
+        draws: Option<NonZeroU64>,
+    ) -> Result<Option<HeldOut>, Error> {
         let model = self.rebuild(artifact)?;
-        let trainer = self.trainer(&self.config.train, "train");
-        Ok(Some(trainer.evaluate(&model, windows)? / std::f64::consts::LN_2))
+        let Some(text) = self.held_out_text(&model, split, draws) else { return Ok(None) };
+        let scores = self.scorer().score("held out", &model, &text.blocks, &text.windows)?;
+        self.measure(&text, &scores).map(Some)
+    }
+
+    pub(crate) fn held_out_text(
+        &self,
+        model: &LoraGpt2,
+        split: Split,
+        draws: Option<NonZeroU64>,
+    ) -> Option<HeldOutText<'a>> {
+        let (_, context) = model.limits();
+        let windows = (context, self.config.certify.stride_of(context));
+        HeldOutText::new(self.corpus.split(split), windows, draws, self.config.seed)
+    }
+
+    pub(crate) fn measure(
+        &self,
+        text: &HeldOutText<'_>,
+        scores: &TokenScores,
+    ) -> Result<HeldOut, Error> {
+        let vocab = self.corpus.manifest().tokenizer.vocab_size;
+        text.measure(scores, vocab, self.config.certify.failure_probability)
+    }
+
+    pub(crate) fn scorer(&self) -> Scorer<'a> {
+        let CertifyConfig { batch, shards, .. } = self.config.certify;
+        Scorer { pace: Pace { batch, shards }, now: self.now, progress: self.progress }
     }
 
     /// Draws `count` tokens from the compressed model after a separator and `prompt`.
@@ -246,14 +278,14 @@ impl<'a> Run<'a> {
     }
 
     /// The model that `artifact` stands for.
-    fn rebuild(&self, artifact: &Artifact) -> Result<LoraGpt2, Error> {
+    pub(crate) fn rebuild(&self, artifact: &Artifact) -> Result<LoraGpt2, Error> {
         let base =
             self.base_path().map(|path| gpt2_model::load(&path, &self.device)).transpose()?;
         artifact.rebuild(base, &self.device)
     }
 
     /// The documents that the base was pretrained on, which are not certified.
-    fn prior(&self) -> Option<Partition> {
+    pub(crate) fn prior(&self) -> Option<Partition> {
         match self.config.base {
             BaseConfig::PriorSplit { fraction, .. } => {
                 Some(Partition { fraction, seed: self.config.seed })

@@ -61,7 +61,7 @@ impl Certifier<'_> {
         let (_, context) = model.limits();
         let predictor = Predictor {
             context,
-            stride: if self.config.stride == 0 { context.div_ceil(2) } else { self.config.stride },
+            stride: self.config.stride_of(context),
             batch: self.config.batch,
             shards: self.config.shards,
             device: self.device.to_owned(),
