@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use bounds::Unit;
 use burn::tensor::Device;
-use corpus::{AnyTokenizer, BadDocuments, BuildConfig, Corpus, IfExists, Source, Split};
+use corpus::{
+    AnyTokenizer, BadDocuments, BuildConfig, Corpus, IfExists, NearDuplicates, Source, Split,
+};
 use rayon::prelude::*;
 
 use crate::artifact::Artifact;
@@ -93,6 +95,7 @@ impl Quickstart<'_> {
                 tokenizer: AnyTokenizer::Byte(corpus::Byte::default()),
                 val_fraction: 0.02,
                 bad_documents: BadDocuments::Skip,
+                near_duplicates: Some(NearDuplicates::default()),
                 ..BuildConfig::default()
             };
             build.build(&self.sources, &corpus_path, IfExists::Refuse, self.corpus_progress)?

@@ -54,29 +54,31 @@ pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<Answer, Failure> {
     let bars = Bars::new();
     let device = if verify.full { Some(device::open(&args.device)?) } else { None };
     let verification = sublora::verify(&verify.certificate, device.as_ref(), &now, &bars)?;
-    let (yes, sentence) = match &verification {
-        Verification::Confirmed { certificate, rescored: 0, .. } => {
-            let claims = certificate.bounds.len();
-            (
-                true,
-                format!(
-                    "confirmed: {claims} claims follow from the artifact, the corpus and the scores"
-                ),
-            )
-        }
+    let (certificate, sentence) = match &verification {
+        Verification::Refuted(reason) => (None, format!("refuted: {reason}")),
         Verification::Confirmed { certificate, rescored, largest_difference } => {
             let claims = certificate.bounds.len();
-            let sentence = format!(
-                "confirmed: {claims} claims, {rescored} tokens evaluated again, largest difference {largest_difference:.1e} nats"
-            );
-            (true, sentence)
+            let sentence = match rescored {
+                0 => format!(
+                    "confirmed: {claims} claims follow from the artifact, the corpus and the scores"
+                ),
+                _ => format!(
+                    "confirmed: {claims} claims, {rescored} tokens evaluated again, largest difference {largest_difference:.1e} nats"
+                ),
+            };
+            (Some(certificate), sentence)
         }
-        Verification::Refuted(reason) => (false, format!("refuted: {reason}")),
     };
+    let yes = certificate.is_some();
     let said = if args.json {
-        Answer::json(&serde_json::json!({ "confirmed": yes, "reason": sentence }))?
+        Answer::json(&serde_json::json!({
+            "confirmed": yes,
+            "reason": sentence,
+            "certificate": certificate,
+        }))?
     } else {
-        Answer::done(sentence)
+        let table = certificate.map(|it| format!("\n\n{}", table::certificate(it)));
+        Answer::done(sentence + &table.unwrap_or_default())
     };
     Ok(Answer { yes, ..said })
 }

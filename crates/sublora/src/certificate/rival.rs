@@ -26,6 +26,11 @@ pub(crate) trait Rival {
     /// $K$ in bits: 0 for what does not depend on the certified text.
     fn code_length(&self) -> u64;
 
+    /// $M$, what it was chosen from; that choice is in $K$ too.
+    fn models(&self) -> NonZeroU64 {
+        NonZeroU64::MIN
+    }
+
     /// Scores `windows`, in order.
     ///
     /// # Errors
@@ -58,7 +63,7 @@ pub(crate) fn rival_claims(
     let terms = Terms {
         vocab: corpus.manifest().tokenizer.vocab_size,
         code_length: Bits::whole(rival.code_length()),
-        models: NonZeroU64::MIN,
+        models: rival.models(),
         failure: certificate.confidence.failure_probability / certificate.confidence.claims as f64,
     };
     let mut top_k: Vec<u32> = certificate.bounds.iter().filter_map(|claim| claim.k).collect();
@@ -72,6 +77,7 @@ pub(crate) fn rival_claims(
 pub(crate) struct Model<'a> {
     pub(crate) name: &'static str,
     pub(crate) code_length: u64,
+    pub(crate) models: NonZeroU64,
     pub(crate) weights: LoraGpt2,
     pub(crate) scorer: Scorer<'a>,
 }
@@ -83,6 +89,10 @@ impl Rival for Model<'_> {
 
     fn code_length(&self) -> u64 {
         self.code_length
+    }
+
+    fn models(&self) -> NonZeroU64 {
+        self.models
     }
 
     fn score(&self, blocks: &Blocks<'_>, windows: &[Window]) -> Result<TokenScores, Error> {
