@@ -11,7 +11,7 @@ use corpus::{
 };
 use rayon::prelude::*;
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, CodeLength};
 use crate::baselines::{DecodeError, Fit, PairCounts, Tabulated, Uniform};
 use crate::certificate::{
     Certificate, Claim, MetricName, Model, Rival, Simple, Verification, rival_claims, verify,
@@ -117,9 +117,12 @@ impl Quickstart<'_> {
             Verification::Confirmed { .. } => {}
             Verification::Refuted(reason) => return Err(Error::Mismatch(reason)),
         }
+        let models = NonZeroU64::new(certificate.artifact.configurations);
+        let models = models.unwrap_or(NonZeroU64::MIN);
         let subject = Model {
             name: "sublora",
             code_length: certificate.artifact.code_length,
+            models,
             weights: run.rebuild(&artifact)?,
             scorer: run.scorer(),
         };
@@ -179,8 +182,15 @@ fn rivals<'a>(run: &Run<'a>, artifact: &Artifact) -> Result<Vec<Box<dyn Rival + 
     let prior = run.prior().map(|it| it.documents(file.documents())).transpose()?;
     if prior.is_some() {
         let weights = run.rebuild(&artifact.without_coordinates()?)?;
-        let base = Model { name: "base alone", code_length: 0, weights, scorer: run.scorer() };
-        rivals.push(Box::new(base));
+        // Its settings were chosen as those of the whole run were.
+        let configurations = run.config.certify.configurations;
+        rivals.push(Box::new(Model {
+            name: "base alone",
+            code_length: CodeLength::of(&artifact.payload, configurations).configuration,
+            models: NonZeroU64::new(configurations).unwrap_or(NonZeroU64::MIN),
+            weights,
+            scorer: run.scorer(),
+        }));
     }
     let certified = counts(&run.certified_documents()?)?;
     let unigram = Tabulated::unigram(&certified, Fit::freedman).map_err(unfit)?;
@@ -279,7 +289,7 @@ mod tests {
             for row in &found.rows {
                 let known = ["base alone", "uniform", "bigram of the prior part"];
                 assert_eq!(
-                    row.code_length == 0,
+                    row.code_length <= 6,
                     known.contains(&row.predictor.as_str()),
                     "{row:?}"
                 );
