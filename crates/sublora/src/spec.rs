@@ -148,7 +148,7 @@ impl ModuleMapper for Arrange<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.name();
-        let trained = self.layout.tensors().iter().any(|tensor| tensor.name() == name);
+        let trained = self.layout.tensor(&name).is_some();
         self.next += 1;
         let (_, value, mapper) = param.consume();
         let param = Param::from_mapped_value(ParamId::from(self.next), value.detach(), mapper);
