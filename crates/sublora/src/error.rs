@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::atomic::FileError;
-use crate::schedule::ScheduleError;
 
 /// Why a pipeline stopped.
 #[derive(Debug, Error)]
@@ -26,12 +25,19 @@ pub enum Error {
         /// What is not there.
         what: &'static str,
     },
+    /// A run whose training was interrupted.
+    #[error("`{folder}` is trained for {step} of {steps} steps")]
+    Untrained {
+        /// The run.
+        folder: PathBuf,
+        /// Steps taken.
+        step: u64,
+        /// Steps to take.
+        steps: u64,
+    },
     /// See [`FileError`].
     #[error(transparent)]
     File(#[from] FileError),
-    /// See [`ScheduleError`].
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
     /// A file of ours that is not what it should be.
     #[error("`{path}` is no valid {what}: {reason}")]
     Format {

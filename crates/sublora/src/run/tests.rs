@@ -178,12 +178,95 @@ fn a_folder_is_one_run() {
     let random = ["base={ kind = \"random\" }", "train.steps=1"];
     let mut run = run(dir.path().join("run"), &corpus, &random, &());
     let untrained = run.compress(false).unwrap_err().to_string();
-    assert!(untrained.ends_with("holds no trained model; train it first"), "{untrained}");
+    assert!(untrained.ends_with("holds no trained model"), "{untrained}");
     run.train(false).unwrap();
     let again = run.train(false).unwrap_err().to_string();
-    assert!(again.ends_with("already holds a run; resume it or name another folder"), "{again}");
+    assert!(again.ends_with("already holds a run"), "{again}");
     run.train(true).unwrap();
     run.config.seed += 1;
     let other = run.train(true).unwrap_err().to_string();
     assert_eq!(other, "the configuration is not the one this run was started with");
+}
+
+#[test]
+fn what_is_wrong_is_found_before_a_folder_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let checkpoint = dir.path().join("checkpoint");
+    let (spec, folder) = (fixture::spec(16), dir.path().join("run"));
+    gpt2_model::save(&fixture::base(&spec), &spec.model, &checkpoint).unwrap();
+    let checkpoint = format!("base={{ kind = \"checkpoint\", path = {checkpoint:?} }}");
+    let random = "base={ kind = \"random\" }";
+    let cases: [(&[&str], &str); 11] = [
+        (&["train.seq=17"], "`train.seq` is 17, expected at most the model's context"),
+        (&["base.train.seq=17"], "`base.train.seq` is 17"),
+        (&[random, "train.seq=17"], "`train.seq` is 17"),
+        (&[&checkpoint, "train.seq=17"], "`train.seq` is 17"),
+        (&["certify.stride=17"], "`certify.stride` is 17"),
+        (&["certify.top_k=[300]"], "`certify.top_k` is [300]"),
+        (&["sublora.intrinsic_dim=100000"], "100000"),
+        (&[random, "sublora.intrinsic_dim=100000"], "100000"),
+        (&["lora.sites=[]"], "nothing to train"),
+        (&["model.n_head=3"], "`n_head` is 3"),
+        (&["base.fraction=1e-6"], "window"),
+    ];
+    for (overrides, reason) in cases {
+        let error = run(folder.clone(), &corpus, overrides, &()).train(false).unwrap_err();
+        assert!(error.to_string().contains(reason), "{overrides:?}: {error}");
+        assert!(!folder.exists(), "{overrides:?}");
+    }
+    let mut run = run(folder, &corpus, &[random], &());
+    run.config.train.eval_batches = 0; // not from a file
+    let error = run.train(false).unwrap_err().to_string();
+    assert!(error.contains("`train.eval_batches` is 0") && !run.folder.exists(), "{error}");
+}
+
+#[test]
+fn only_a_finished_training_is_compressed() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let (random, impatient) = ("base={ kind = \"random\" }", Impatient(AtomicU64::new(0)));
+    let run = run(dir.path().join("run"), &corpus, &[random], &impatient);
+    assert!(matches!(run.train(false), Err(Error::Interrupted)));
+    let error = run.compress(false).unwrap_err().to_string();
+    assert!(error.ends_with("run` is trained for 3 of 11 steps"), "{error}");
+    insist(|_| run.train(true));
+    insist(|_| run.compress(true));
+}
+
+#[test]
+fn other_levels_begin_another_quantisation_aware_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let random = "base={ kind = \"random\" }";
+    let changes: [&[&str]; 4] = [
+        &[],
+        &["compress.levels=3"],
+        &["compress.codebook={ kind = \"uniform\" }"],
+        &["compress.qat_learning_rate=1e-2"],
+    ];
+    let again = run(dir.path().join("run"), &corpus, &[random], &());
+    again.train(false).unwrap();
+    let mut artifacts = Vec::new();
+    for (i, change) in changes.into_iter().enumerate() {
+        // Changed in a run that was compressed before, and from the start.
+        let overrides = [&[random], change].concat();
+        let fresh = run(dir.path().join(format!("fresh{i}")), &corpus, &overrides, &());
+        fresh.train(false).unwrap();
+        let changed = run(again.folder.clone(), &corpus, &overrides, &());
+        let artifact = changed.compress(true).unwrap();
+        assert_eq!(artifact, fresh.compress(true).unwrap(), "{change:?}");
+        assert!(!artifacts.contains(&artifact), "{change:?}");
+        artifacts.push(artifact);
+    }
+}
+
+#[test]
+fn a_base_that_was_there_before_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let run = run(dir.path().join("run"), &corpus, &[], &());
+    std::fs::create_dir_all(run.folder.join("base")).unwrap();
+    assert!(matches!(run.train(false), Err(Error::RunExists(_))));
+    assert!(matches!(run.train(true), Err(Error::RunExists(_))));
 }

@@ -186,6 +186,15 @@ impl Trainer<'_> {
         parameters.restore(model, &best.values, None)
     }
 
+    /// Steps taken at the last checkpoint; none before the first.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn steps_taken(&self) -> Result<Option<u64>, Error> {
+        let last = self.folder.join("last.safetensors");
+        if last.exists() { Ok(Some(State::read(&last)?.step)) } else { Ok(None) }
+    }
+
     /// Mean loss of a step's micro-batches, in nats, and the gradients of that mean.
     fn gradients(
         &self,
@@ -228,12 +237,12 @@ impl Trainer<'_> {
         let model = model.valid();
         let device = model.wte.weight.device();
         let mut total = 0.0;
-        for micro_batch in 0..self.config.eval_batches.max(1) {
+        for micro_batch in 0..self.config.eval_batches {
             let index = WindowIndex { step: 0, micro_batch, row: 0 };
             let (x, y) = batch(windows, index, self.config.batch, &device);
             total += scalar(mean_loss(&model, x, &y))?;
         }
-        Ok(total / self.config.eval_batches.max(1) as f64)
+        Ok(total / self.config.eval_batches as f64)
     }
 }
 
