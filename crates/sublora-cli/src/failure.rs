@@ -32,6 +32,10 @@ impl From<sublora::Error> for Failure {
             Error::Unfinished { what: "trained model", .. } => {
                 Some("`sublora train --config FILE --corpus DIR --out RUN` trains one")
             }
+            Error::OtherCorpus { .. } => Some("`--corpus` names the one it was trained on"),
+            Error::BaseSawText { .. } => {
+                Some("`base.kind = \"prior-split\"` pretrains a base and leaves its part out")
+            }
             Error::Untrained { .. } => {
                 Some("`sublora train --config FILE --corpus DIR --out RUN --resume` finishes it")
             }

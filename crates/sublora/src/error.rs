@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use corpus::Sha256Hash;
 use thiserror::Error;
 
 use crate::atomic::FileError;
@@ -34,6 +35,30 @@ pub enum Error {
         step: u64,
         /// Steps to take.
         steps: u64,
+    },
+    /// A corpus that is not the one of a run.
+    #[error("`{folder}` was trained on the corpus {expected}, this one is {found}")]
+    OtherCorpus {
+        /// The run.
+        folder: PathBuf,
+        /// Hash of the corpus it was trained on.
+        expected: Sha256Hash,
+        /// Hash of the corpus given.
+        found: Sha256Hash,
+    },
+    /// A base that is no side information: it saw a part of the text, which would be certified.
+    #[error(
+        "the base `{folder}` was pretrained on a part of the corpus {corpus}: fraction {fraction}, seed {seed}"
+    )]
+    BaseSawText {
+        /// The base.
+        folder: PathBuf,
+        /// Hash of the corpus.
+        corpus: Sha256Hash,
+        /// Share of the training documents that it saw.
+        fraction: f64,
+        /// Seed of the choice of these documents.
+        seed: u64,
     },
     /// See [`FileError`].
     #[error(transparent)]

@@ -3,6 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `config.toml` | the configuration, defaults written out |
+//! | `provenance.json` | the corpus it was started on |
 //! | `pretrain/`, `base/` | with a prior split: its training, and the base as a Hugging Face folder |
 //! | `train/`, `qat/` | checkpoints and metrics |
 //! | `model.sublora` | the compressed model |
@@ -10,6 +11,7 @@
 
 mod compress;
 mod prepare;
+mod provenance;
 #[cfg(test)]
 mod tests;
 
@@ -68,12 +70,16 @@ impl Run<'_> {
     /// [`Error::Interrupted`] with everything so far on disk, or what failed.
     pub fn train(&self, resume: bool) -> Result<Outcome, Error> {
         let resume = self.opened(resume)?;
-        if let BaseConfig::PriorSplit { train, .. } = &self.config.base
-            && !self.folder.join("base").exists()
-        {
-            self.rehearse(train)?;
-            self.record()?;
-            self.pretrain(train, resume)?;
+        if let BaseConfig::PriorSplit { train, .. } = &self.config.base {
+            let base = self.folder.join("base");
+            if !base.exists() {
+                self.rehearse(train)?;
+                self.record()?;
+                self.pretrain(train, resume)?;
+            }
+            if !provenance::stands_in(&base) {
+                self.provenance().write(&base)?; // a killed run may have come no further
+            }
         }
         let Prepared { spec, model, layout } = self.prepare()?;
         let mut parameters = self.parameters(&spec, &model, layout)?;
@@ -102,6 +108,7 @@ impl Run<'_> {
             let reason = "the configuration is not the one this run was started with";
             return Err(Error::Mismatch(reason.to_owned()));
         }
+        self.provenance().check(&self.folder)?;
         Ok(true)
     }
 
@@ -109,16 +116,19 @@ impl Run<'_> {
     fn record(&self) -> Result<(), Error> {
         let text = toml::to_string(&self.config).map_err(|error| Error::config(&error))?;
         std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
+        self.provenance().write(&self.folder)?;
         Ok(atomic::write(&self.folder.join(CONFIG), text.as_bytes())?)
     }
 
     /// Certifies `model.sublora`. `other_claims` further ones share its failure probability.
     ///
     /// # Errors
-    /// A run without an artifact, or what failed.
+    /// A run without an artifact or on another corpus, or what failed.
     pub fn certify(&self, other_claims: u64) -> Result<Certificate, Error> {
         let path = self.artifact_path();
         let artifact = self.artifact()?;
+        self.provenance().check(&self.folder)?;
+        self.shape()?; // what is certified may have been changed since
         let base_path = self.base_path();
         let model = self.rebuild(&artifact)?;
         let certifier = Certifier {
@@ -133,7 +143,6 @@ impl Run<'_> {
             artifact_path: &path,
             base_path: base_path.as_deref(),
             corpus: self.corpus,
-            prior: self.prior(),
             out: &self.certificate_path(),
         };
         certifier.certify(&subject, &model)
@@ -188,6 +197,7 @@ impl Run<'_> {
     /// # Errors
     /// As [`certify`](Self::certify).
     pub fn held_out(&self, artifact: &Artifact) -> Result<Option<f64>, Error> {
+        self.provenance().check(&self.folder)?;
         let Some(windows) = self.held_out_windows(&self.config.train)? else { return Ok(None) };
         let model = self.rebuild(artifact)?;
         let trainer = self.trainer(&self.config.train, "train");
@@ -197,7 +207,7 @@ impl Run<'_> {
     /// Draws `count` tokens from the compressed model after a separator and `prompt`.
     ///
     /// # Errors
-    /// A prompt of tokens the model does not know, or as [`certify`](Self::certify).
+    /// A corpus of other tokens than those the model was trained on, or as [`certify`](Self::certify).
     pub fn generate(
         &self,
         artifact: &Artifact,
@@ -206,6 +216,7 @@ impl Run<'_> {
         temperature: f64,
         seed: u64,
     ) -> Result<Vec<u32>, Error> {
+        self.provenance().check_tokenizer(&self.folder)?;
         let model = self.rebuild(artifact)?;
         let mut tokens = vec![self.corpus.manifest().tokenizer.eot];
         tokens.extend(prompt);

@@ -24,7 +24,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// [`Error::Unfinished`] or [`Error::Untrained`] for a run whose training has not ended, one
-    /// without a subspace, or what failed.
+    /// without a subspace or on another corpus, or what failed.
     pub fn compress(&self, resume: bool) -> Result<Artifact, Error> {
         if self.config.sublora.is_none() {
             let reason =
@@ -38,6 +38,7 @@ impl Run<'_> {
             Some(step) if step < steps => return Err(Error::Untrained { folder, step, steps }),
             Some(_) => {}
         }
+        self.provenance().check(&self.folder)?;
         let Prepared { spec, model, layout } = self.prepare()?;
         let Some(projector) = spec.projector(&layout)? else {
             return Err(Error::Mismatch("this run has no subspace".to_owned()));

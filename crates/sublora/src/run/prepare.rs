@@ -7,6 +7,7 @@ use gpt2_model::{Gpt2Config, PlainGpt2};
 use subspace_projectors::Layout;
 
 use super::Run;
+use super::provenance::Provenance;
 use crate::Error;
 use crate::config::{BaseConfig, TrainConfig};
 use crate::spec::{BaseIdentity, Spec};
@@ -37,7 +38,10 @@ impl<'a> Run<'a> {
             BaseConfig::Random | BaseConfig::PriorSplit { .. } => {
                 self.config.model.shape(vocab as usize)?
             }
-            BaseConfig::Checkpoint { path } => gpt2_model::read_config(path)?,
+            BaseConfig::Checkpoint { path } => {
+                self.provenance().check_unseen(path)?;
+                gpt2_model::read_config(path)?
+            }
         };
         if let BaseConfig::Checkpoint { path } = &self.config.base
             && shape.vocab_size < vocab as usize
@@ -71,8 +75,11 @@ impl<'a> Run<'a> {
                 (spec.random_base(&device)?, spec)
             }
             Some(path) => {
+                if self.prior().is_some() {
+                    self.provenance().check(&path)?;
+                }
                 let (base, _) = gpt2_model::load(&path, &device)?;
-                let identity = BaseIdentity::of(&base)?;
+                let identity = BaseIdentity::of(&base, self.prior())?;
                 (base, self.spec(shape, identity))
             }
         };
@@ -80,10 +87,16 @@ impl<'a> Run<'a> {
         Ok(Prepared { spec, model, layout })
     }
 
+    /// What this run is started on.
+    pub(super) fn provenance(&self) -> Provenance {
+        Provenance::new(self.corpus, self.prior())
+    }
+
     fn spec(&self, model: Gpt2Config, base: BaseIdentity) -> Spec {
         Spec {
             model,
             seed: self.config.seed,
+            corpus: self.corpus.sha256(),
             base,
             lora: self.config.lora.clone(),
             trainable: self.config.trainable.clone(),

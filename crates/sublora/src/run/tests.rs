@@ -127,7 +127,7 @@ fn an_interrupted_run_ends_as_one_that_was_not() {
     let verdict = verify(&parts.certificate_path(), Some(&parts.device), &|| 0.0, &()).unwrap();
     assert!(matches!(verdict, Verification::Confirmed { .. }), "{verdict:?}");
     let left: Vec<_> = std::fs::read_dir(&parts.folder).unwrap().collect();
-    assert_eq!(left.len(), 8); // no partial scores among them: config, four folders, three files
+    assert_eq!(left.len(), 9); // no partial scores: config, provenance, four folders, three files
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_killed_run_without_a_checkpoint_starts_again() {
     let run = run(dir.path().join("run"), &corpus, &["base={ kind = \"random\" }"], &());
     std::fs::create_dir_all(run.folder.join("train")).unwrap();
     std::fs::write(run.folder.join("train/metrics.jsonl"), "{\"step\":0}\n{\"st").unwrap();
-    std::fs::write(run.folder.join("config.toml"), toml::to_string(&run.config).unwrap()).unwrap();
+    run.record().unwrap();
     run.train(true).unwrap();
     let metrics = std::fs::read_to_string(run.folder.join("train/metrics.jsonl")).unwrap();
     assert!(metrics.starts_with("{\"step\":0,\"train/bits_per_token\":"), "{metrics}");
@@ -269,4 +269,76 @@ fn a_base_that_was_there_before_is_refused() {
     std::fs::create_dir_all(run.folder.join("base")).unwrap();
     assert!(matches!(run.train(false), Err(Error::RunExists(_))));
     assert!(matches!(run.train(true), Err(Error::RunExists(_))));
+}
+
+fn error<T>(result: Result<T, Error>) -> String {
+    result.err().unwrap().to_string()
+}
+
+#[test]
+fn a_run_stays_with_its_corpus() {
+    let dir = tempfile::tempdir().unwrap();
+    let prose = fixture::prose(40, 20);
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &prose, 0.2);
+    let other = fixture::corpus(&dir.path().join("other"), &prose[1..], 0.2);
+    let folder = dir.path().join("run");
+    let random = "base={ kind = \"random\" }";
+    let ours = run(folder.clone(), &corpus, &[random], &());
+    ours.train(false).unwrap();
+    let theirs = run(folder.clone(), &other, &[random], &());
+    let [expected, found] = [&corpus, &other].map(Corpus::sha256);
+    let said = format!("was trained on the corpus {expected}, this one is {found}");
+    assert!(error(theirs.train(true)).ends_with(&said));
+    assert!(error(theirs.compress(true)).ends_with(&said));
+    let artifact = ours.compress(true).unwrap();
+    assert!(error(theirs.certify(0)).ends_with(&said));
+    assert!(error(theirs.held_out(&artifact)).ends_with(&said));
+    ours.certify(0).unwrap();
+    assert!(ours.held_out(&artifact).unwrap().is_some());
+    // To generate, the same tokens are enough.
+    theirs.generate(&artifact, &[101], 2, 1.0, 0).unwrap();
+    let path = folder.join("provenance.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"eot\": 256", "\"eot\": 255")).unwrap();
+    let said = error(theirs.generate(&artifact, &[101], 2, 1.0, 0));
+    assert!(said.contains("was trained on tokens of `byte`"), "{said}");
+    std::fs::write(&path, text.replace("\"version\": 1", "\"version\": 2")).unwrap();
+    assert!(error(ours.certify(0)).ends_with("its version is 2, this program reads 1"));
+}
+
+#[test]
+fn a_base_that_saw_the_text_is_no_prior() {
+    let dir = tempfile::tempdir().unwrap();
+    let prose = fixture::prose(40, 20);
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &prose, 0.0);
+    let first = run(dir.path().join("first"), &corpus, &[], &());
+    first.train(false).unwrap();
+    let artifact = first.compress(false).unwrap();
+    assert_eq!(artifact.spec.corpus, corpus.sha256());
+    assert_eq!(artifact.spec.base.prior(), Some(Partition { fraction: 0.5, seed: 137 }));
+
+    let base = format!("base={{ kind = \"checkpoint\", path = {:?} }}", first.folder.join("base"));
+    let second = run(dir.path().join("second"), &corpus, &[&base], &());
+    let said = error(second.train(false));
+    let part = format!("a part of the corpus {}: fraction 0.5, seed 137", corpus.sha256());
+    assert!(said.ends_with(&part) && !second.folder.exists(), "{said}");
+    // To another text it is a checkpoint like any other, and the artifact says so.
+    let other = fixture::corpus(&dir.path().join("other"), &fixture::prose(80, 20)[40..], 0.0);
+    let second = run(second.folder.clone(), &other, &[&base], &());
+    second.train(false).unwrap();
+    let base = second.compress(false).unwrap().spec.base;
+    assert!(base.is_external() && !artifact.spec.base.is_external(), "{base:?}");
+
+    // Nor does a run take another base, or another prior part, than its own.
+    let mut changed = run(first.folder.clone(), &corpus, &["base.fraction=0.4"], &());
+    assert!(error(changed.certify(0)).ends_with("made with another prior part of the corpus"));
+    changed.config = first.config.clone();
+    let path = first.folder.join("base/provenance.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"seed\": 137", "\"seed\": 138")).unwrap();
+    assert!(error(changed.compress(true)).ends_with("made with another prior part of the corpus"));
+    // One that was killed before it wrote the file writes it when it goes on.
+    std::fs::remove_file(&path).unwrap();
+    changed.train(true).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
