@@ -32,6 +32,9 @@ impl From<sublora::Error> for Failure {
             Error::Unfinished { what: "trained model", .. } => {
                 Some("`sublora train --config FILE --corpus DIR --out RUN` trains one")
             }
+            Error::Diverged { .. } => Some(
+                "try a smaller `learning_rate.peak` (`compress.qat_learning_rate`) or a longer `warm_up`",
+            ),
             Error::OtherCorpus { .. } => Some("`--corpus` names the one it was trained on"),
             Error::BaseSawText { .. } => {
                 Some("`base.kind = \"prior-split\"` pretrains a base and leaves its part out")

@@ -36,6 +36,22 @@ pub enum Error {
         /// Steps to take.
         steps: u64,
     },
+    /// Training whose numbers have left the range of numbers. Its last checkpoint is from before.
+    #[error(
+        "{task}: the {what} is {value} at step {step}, at a learning rate of {learning_rate:e}"
+    )]
+    Diverged {
+        /// Which training.
+        task: String,
+        /// What is no number any more.
+        what: &'static str,
+        /// What it is instead.
+        value: f64,
+        /// Counted from 0, as in the metrics.
+        step: u64,
+        /// Of that step.
+        learning_rate: f64,
+    },
     /// A corpus that is not the one of a run.
     #[error("`{folder}` was trained on the corpus {expected}, this one is {found}")]
     OtherCorpus {

@@ -104,7 +104,7 @@ impl Run<'_> {
         if !resume {
             return Err(Error::RunExists(self.folder.clone()));
         }
-        if Self::read_config(&self.folder)? != self.config {
+        if Self::read_config(&self.folder)? != self.recorded_config()? {
             let reason = "the configuration is not the one this run was started with";
             return Err(Error::Mismatch(reason.to_owned()));
         }
@@ -112,9 +112,19 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// The configuration as it stands in the folder, where it is read from anywhere.
+    fn recorded_config(&self) -> Result<RunConfig, Error> {
+        let mut config = self.config.clone();
+        if let BaseConfig::Checkpoint { path } = &mut config.base {
+            *path = std::path::absolute(&*path).map_err(FileError::at("find", path))?;
+        }
+        Ok(config)
+    }
+
     /// Makes the folder a run: from here on it can be resumed.
     fn record(&self) -> Result<(), Error> {
-        let text = toml::to_string(&self.config).map_err(|error| Error::config(&error))?;
+        let text =
+            toml::to_string(&self.recorded_config()?).map_err(|error| Error::config(&error))?;
         std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
         self.provenance().write(&self.folder)?;
         Ok(atomic::write(&self.folder.join(CONFIG), text.as_bytes())?)

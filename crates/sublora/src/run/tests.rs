@@ -342,3 +342,52 @@ fn a_base_that_saw_the_text_is_no_prior() {
     changed.train(true).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
+
+#[test]
+fn numbers_that_are_none_stop_the_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(40, 20), 0.2);
+    let (random, peak) = ("base={ kind = \"random\" }", "train.learning_rate.peak=1e30");
+    let [cold, flat] = ["train.learning_rate.warm_up=0", "train.learning_rate.floor=1.0"];
+    let train = |name: &str, overrides: &[&str]| {
+        let overrides = [&[random, cold, flat], overrides].concat();
+        let run = run(dir.path().join(name), &corpus, &overrides, &());
+        (error(run.train(false)), run)
+    };
+    let (said, run) = train("loss", &[peak]);
+    assert_eq!(said, "train: the loss is NaN at step 1, at a learning rate of 1e30");
+    assert!(!run.folder.join("train/last.safetensors").exists());
+    let (said, run) = train("held-out", &[peak, "train.eval_every=1"]);
+    assert_eq!(said, "train: the held-out loss is NaN at step 0, at a learning rate of 1e30");
+    assert!(error(run.compress(false)).ends_with("holds no trained model"));
+    // What was finished before is kept: quantisation-aware training fails, the run does not.
+    let qat = ["compress.qat_learning_rate=1e30", "compress.qat_steps=3"];
+    let overrides = [&[random], &qat[..]].concat();
+    let run = self::run(dir.path().join("qat"), &corpus, &overrides, &());
+    run.train(false).unwrap();
+    let said = error(run.compress(false));
+    let expected =
+        "quantisation-aware training: the loss is NaN at step 1, at a learning rate of 1e30";
+    assert_eq!(said, expected);
+    run.train(true).unwrap();
+}
+
+#[cfg(unix)] // one root, so that a relative path leads everywhere
+#[test]
+fn a_checkpoint_is_found_from_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let (spec, checkpoint) = (fixture::spec(16), dir.path().join("checkpoint"));
+    gpt2_model::save(&fixture::base(&spec), &spec.model, &checkpoint).unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(checkpoint.strip_prefix("/").unwrap());
+    let base = format!("base={{ kind = \"checkpoint\", path = {relative:?} }}");
+    let run = run(dir.path().join("run"), &corpus, &[&base], &());
+    run.train(false).unwrap();
+    let BaseConfig::Checkpoint { path } = Run::read_config(&run.folder).unwrap().base else {
+        panic!("another kind of base")
+    };
+    assert!(path.is_absolute() && relative.is_relative(), "{path:?}");
+    run.train(true).unwrap();
+}
