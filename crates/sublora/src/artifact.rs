@@ -190,14 +190,12 @@ impl Artifact {
     ) -> Result<LoraGpt2, Error> {
         let base = match (&self.spec.base, base) {
             (BaseIdentity::Random, _) => self.spec.random_base(device)?,
-            (BaseIdentity::Weights { .. }, Some((base, config))) if config == self.spec.model => {
-                base
-            }
-            (BaseIdentity::Weights { .. }, Some(_)) => {
+            (_, Some((base, config))) if config == self.spec.model => base,
+            (_, Some(_)) => {
                 let reason = "the base's configuration is not the one this model was trained on";
                 return Err(Error::Mismatch(reason.to_owned()));
             }
-            (BaseIdentity::Weights { sha256 }, None) => {
+            (BaseIdentity::PriorSplit { sha256, .. } | BaseIdentity::External { sha256 }, None) => {
                 let reason = format!("this model needs its base weights, of SHA-256 {sha256}");
                 return Err(Error::Mismatch(reason));
             }
@@ -324,7 +322,7 @@ mod tests {
     fn the_base_must_be_the_one_it_was_trained_on() {
         let mut artifact = artifact();
         let base = fixture::base(&artifact.spec);
-        artifact.spec.base = BaseIdentity::of(&base).unwrap();
+        artifact.spec.base = BaseIdentity::of(&base, None).unwrap();
         let device = Device::default();
         let config = artifact.spec.model.clone();
         let given = |base: &PlainGpt2| Some((base.clone(), config.clone()));

@@ -46,7 +46,7 @@ pub use held_out::HeldOut;
 pub use progress::Progress;
 pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;
-pub use schedule::{LearningRate, ScheduleError};
+pub use schedule::LearningRate;
 pub use spec::{BaseIdentity, Spec};
 pub use subspace::Subspace;
 pub use train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};

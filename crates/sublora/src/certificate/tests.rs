@@ -103,6 +103,26 @@ fn a_full_verification_looks_at_every_score() {
 }
 
 #[test]
+fn a_certificate_is_about_the_text_of_the_training_without_the_prior_part() {
+    let (_dir, path, certificate) = certified();
+    let refuted = |forged: Certificate, reason: &str| {
+        forged.with_hash().write(&path).unwrap();
+        let [plain, _] = verdicts(&path);
+        assert!(plain.as_ref().is_some_and(|it| it.contains(reason)), "{plain:?}");
+    };
+    let mut forged = certificate.clone();
+    forged.corpus.prior = Some(Partition { fraction: 0.5, seed: 0 });
+    refuted(forged, "the prior part is stated as Some");
+    let artifact_path = path.with_file_name("model.sublora");
+    let mut artifact = crate::Artifact::read(&artifact_path).unwrap();
+    artifact.spec.corpus = Sha256Hash::of(&[b"another text"]);
+    artifact.write(&artifact_path).unwrap();
+    let mut forged = certificate;
+    forged.artifact.file.sha256 = Sha256Hash::of(&[&std::fs::read(&artifact_path).unwrap()]);
+    refuted(forged, "the text of the training is stated as");
+}
+
+#[test]
 fn a_forged_number_is_refuted() {
     let (_dir, path, certificate) = certified();
     let changes: [fn(&mut Certificate); 16] = [

@@ -102,7 +102,7 @@ fn check(
     let bits = CodeLength::of(&artifact.payload, certificate.artifact.configurations);
     same("code length in bits", &certificate.artifact.bits, &bits)?;
     same("code length", &certificate.artifact.code_length, &bits.total())?;
-    same("base", &certificate.artifact.base, &artifact.spec.base)?;
+    same_training(&certificate, &artifact)?;
 
     let corpus = Corpus::open(folder.join(&certificate.corpus.path))?;
     same("corpus hash", &certificate.corpus.sha256, &corpus.sha256())?;
@@ -244,6 +244,13 @@ impl Rescoring<'_> {
         self.tokens += tokens as u64;
         Ok(again)
     }
+}
+
+/// Compares what certificate and artifact say of base and text.
+fn same_training(certificate: &Certificate, artifact: &Artifact) -> Result<(), Error> {
+    same("base", &certificate.artifact.base, &artifact.spec.base)?;
+    same("text of the training", &certificate.corpus.sha256, &artifact.spec.corpus)?;
+    same("prior part", &certificate.corpus.prior, &artifact.spec.base.prior())
 }
 
 /// Largest difference of a log-probability or an entropy from those stated from token `at` on, in
