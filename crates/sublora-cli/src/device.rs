@@ -6,6 +6,8 @@ use crate::failure::Failure;
 
 const NAMES: [&str; 6] = ["flex", "wgpu", "vulkan", "metal", "cuda", "rocm"];
 
+const FLEX: &str = "`--device flex` runs on the CPU";
+
 /// The CPU, unless it was left out.
 pub(crate) const DEFAULT: &str = if cfg!(feature = "flex") {
     "flex"
@@ -27,14 +29,16 @@ pub(crate) fn open(name: &str) -> Result<Device, Failure> {
         None => (name, None),
         Some((backend, index)) => {
             let parsed = index.parse::<usize>().map_err(|_| {
-                Failure::new(format!("`{index}` in `--device {name}` is no device index"))
+                let message = format!("`{index}` in `--device {name}` is no device index");
+                Failure::new(message, "the first device is 0, for example `--device cuda:0`")
             })?;
             (backend, Some(parsed))
         }
     };
     if !NAMES.contains(&backend) {
         let names = NAMES.join(", ");
-        return Err(Failure::new(format!("unknown device `{backend}`, expected one of {names}")));
+        let message = format!("unknown device `{backend}`, expected one of {names}");
+        return Err(Failure::new(message, FLEX));
     }
     // A backend reports an absent device by panicking when it is first used.
     let opened = std::panic::catch_unwind(|| {
@@ -47,10 +51,12 @@ pub(crate) fn open(name: &str) -> Result<Device, Failure> {
         Ok(None) if !compiled_in(backend) => {
             let message = format!("the backend `{backend}` is not compiled in");
             let hint = format!("build with `cargo run --features {backend} -- ...`");
-            Err(Failure::new(message).with_hint(hint))
+            Err(Failure::new(message, &hint))
         }
-        _ => Err(Failure::new(format!("there is no usable `{name}` device on this machine"))
-            .with_hint("`--device flex` runs on the CPU")),
+        _ => {
+            let message = format!("there is no usable `{name}` device on this machine");
+            Err(Failure::new(message, FLEX))
+        }
     }
 }
 

@@ -1,60 +1,70 @@
 //! What went wrong, in a line, and what to do about it.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 
 /// An error as the user sees it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+    /// The way out.
+    pub(crate) hint: String,
 }
 
 impl Failure {
-    pub(crate) fn new(message: impl Display) -> Self {
-        Self { message: message.to_string(), hint: None }
-    }
-
-    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    pub(crate) fn new<M: Display>(message: M, hint: &str) -> Self {
+        Self { message: message.to_string(), hint: hint.to_owned() }
     }
 }
+
+const PATH: &str = "check the path, and that it may be read and written";
 
 impl From<sublora::Error> for Failure {
     fn from(error: sublora::Error) -> Self {
         use sublora::Error;
         let hint = match &error {
-            Error::Interrupted => Some("`train --resume` and a second `certify` go on from there"),
             Error::Corpus(error) => return error.into(),
+            Error::Interrupted => {
+                "the same command with `--resume`, or a second `certify`, goes on"
+            }
             Error::Config(_) | Error::Lora(_) | Error::Model(_) => {
-                Some("`configs/` in the repository holds working configurations")
+                "`configs/` in the repository holds working configurations"
             }
-            Error::RunExists(_) => Some("`--resume` goes on with it, `--out` names another folder"),
+            Error::RunExists(_) => "`--resume` goes on with it, `--out` names another folder",
             Error::Unfinished { what: "trained model", .. } => {
-                Some("`sublora train --config FILE --corpus DIR --out RUN` trains one")
+                "`sublora train --config FILE --corpus DIR --out RUN` trains one"
             }
-            Error::Diverged { .. } => Some(
-                "try a smaller `learning_rate.peak` (`compress.qat_learning_rate`) or a longer `warm_up`",
-            ),
-            Error::OtherCorpus { .. } => Some("`--corpus` names the one it was trained on"),
-            Error::BaseSawText { .. } => {
-                Some("`base.kind = \"prior-split\"` pretrains a base and leaves its part out")
-            }
+            Error::Unfinished { .. } => "`sublora compress RUN --corpus DIR` makes it",
             Error::Untrained { .. } => {
-                Some("`sublora train --config FILE --corpus DIR --out RUN --resume` finishes it")
+                "`sublora train --config FILE --corpus DIR --out RUN --resume` finishes it"
             }
-            Error::Unfinished { .. } => Some("`sublora compress RUN --corpus DIR` makes it"),
-            Error::Device(_) => Some("try a smaller batch, or another `--device`"),
-            Error::Projector(_) => {
-                Some("set `sublora.intrinsic_dim` to at most the trained weights")
+            Error::Diverged { .. } => {
+                "try a smaller `learning_rate.peak` (`compress.qat_learning_rate`) or a longer `warm_up`"
             }
-            Error::Format { .. } => Some("the file is not as it was written; make it again"),
-            _ => None,
+            Error::OtherCorpus { .. } => "`--corpus` names the one it was trained on",
+            Error::BaseSawText { .. } => {
+                "`base.kind = \"prior-split\"` pretrains a base and leaves its part out"
+            }
+            Error::File(error) if error.source.kind() == ErrorKind::NotFound => {
+                "check the path; a run is made by `train`, its parts by `compress` and `certify`"
+            }
+            Error::File(_) => PATH,
+            Error::Device(_) => "try a smaller batch, or another `--device`",
+            Error::Projector(_) | Error::Layout(_) => {
+                "set `sublora.intrinsic_dim` to at most the trained weights"
+            }
+            Error::Checkpoint(_) => {
+                "a GPT-2 folder has `config.json` and `model.safetensors` or `pytorch_model.bin`"
+            }
+            Error::Codebook(_) | Error::Bound(_) => {
+                "check the tables `compress` and `certify` of the configuration"
+            }
+            Error::Format { .. } | Error::Decode(_) => {
+                "the file is not as it was written; make it again"
+            }
+            _ => "a run, its corpus and its configuration have to be those it was made with",
         };
-        let failure = Self::new(&error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        Self::new(&error, hint)
     }
 }
 
@@ -62,18 +72,20 @@ impl From<&sublora::corpus::Error> for Failure {
     fn from(error: &sublora::corpus::Error) -> Self {
         use sublora::corpus::Error;
         let hint = match error {
-            Error::CorpusExists { .. } => Some("`--replace` builds it anew"),
-            Error::UnknownTokenizer { .. } => Some("`sublora list tokenizers` shows them"),
-            Error::WindowTooLong { .. } => Some("use more text, or a smaller `train.seq`"),
-            Error::NoDocuments { .. } => Some("a corpus needs at least one document with a token"),
-            Error::Bad { .. } => Some("`--skip-bad` counts such documents and leaves them out"),
-            _ => None,
+            Error::Io { .. } => PATH,
+            Error::CorpusExists { .. } => "`--replace` builds it anew",
+            Error::NotACorpus { .. } => "`--out` names a folder for the corpus alone",
+            Error::UnknownTokenizer { .. } => "`sublora list tokenizers` shows them",
+            Error::Tokenizer { .. } => "a `tokenizer.json` as Hugging Face's tokenizers write it",
+            Error::UnknownFormat { .. } => "rename it, or put it into a directory of text files",
+            Error::WindowTooLong { .. } => "use more text, or a smaller `train.seq`",
+            Error::NoDocuments { .. } => "a corpus needs at least one document with a token",
+            Error::Bad { .. } => "`--skip-bad` counts such documents and leaves them out",
+            Error::Interrupted => "nothing was written; the same command begins anew",
+            Error::Fraction { .. } | Error::Zero { .. } => "`sublora corpus build --help`",
+            _ => "the corpus is not as it was written; `corpus build --replace` makes it again",
         };
-        let failure = Self::new(error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        Self::new(error, hint)
     }
 }
 

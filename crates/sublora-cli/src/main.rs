@@ -32,9 +32,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(failure) => {
             eprintln!("error: {}", failure.message);
-            if let Some(hint) = failure.hint {
-                eprintln!("\nhint: {hint}");
-            }
+            eprintln!("\nhint: {}", failure.hint);
             ExitCode::from(2)
         }
     }
@@ -44,7 +42,9 @@ fn main() -> ExitCode {
 fn say(Answer { text, yes }: Answer) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(error, "stdout has to take what is printed"))
+        }
         _ => Ok(yes),
     }
 }

@@ -3,7 +3,7 @@
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use sublora::corpus::Partition;
-use sublora::{BaseIdentity, Certificate, Claim, MetricName};
+use sublora::{Certificate, Claim, MetricName};
 
 /// A table whose columns but the first are numbers.
 pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
@@ -68,13 +68,16 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
 
 /// Where the base weights come from, and what that asks a reader to believe.
 fn base(certificate: &Certificate) -> String {
-    match (&certificate.artifact.base, certificate.corpus.prior) {
-        (BaseIdentity::Random, _) => "random, from the seed".to_owned(),
-        (_, Some(Partition { fraction, .. })) => format!(
+    let base = &certificate.artifact.base;
+    if base.is_external() {
+        return "from elsewhere: all claims hold only if it never saw this text".to_owned();
+    }
+    match base.prior() {
+        None => "random, from the seed".to_owned(),
+        Some(Partition { fraction, .. }) => format!(
             "pretrained on {:.0} % of the training documents, which are not certified",
             100.0 * fraction
         ),
-        _ => "from elsewhere: all claims hold only if it never saw this text".to_owned(),
     }
 }
 

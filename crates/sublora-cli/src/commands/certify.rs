@@ -26,8 +26,9 @@ pub(crate) fn certify(args: &Args, certify: &Certify) -> Result<Answer, Failure>
 fn overrides(certify: &Certify) -> Result<Vec<String>, Failure> {
     let mut overrides = certify.set.clone();
     if let Some(other) = overrides.iter().find(|it| !it.starts_with("certify.")) {
-        return Err(Failure::new(format!("`--set {other}` would change a run that is finished"))
-            .with_hint("`certify` takes keys of the table `certify`, for example certify.seed=1"));
+        let message = format!("`--set {other}` would change a run that is finished");
+        let hint = "`certify` takes keys of the table `certify`, for example certify.seed=1";
+        return Err(Failure::new(message, hint));
     }
     if let Some(unit) = certify.unit {
         let unit = match unit {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sublora::corpus::{
-    BadDocuments, BuildConfig, Corpus, IfExists, Manifest, NearDuplicates, Source,
+    BadDocuments, BuildConfig, Corpus, Error, IfExists, Manifest, NearDuplicates, Source,
 };
 
 use crate::args::{Args, CorpusBuild, CorpusCommand};
@@ -32,12 +32,11 @@ pub(crate) fn run(args: &Args, command: &CorpusCommand) -> Result<Answer, Failur
 
 /// Opens a corpus, with a way out if there is none.
 pub(crate) fn open(dir: &Path) -> Result<Corpus, Failure> {
-    Corpus::open(dir).map_err(|error| {
-        let failure = Failure::from(error);
-        if failure.hint.is_some() || dir.join("manifest.json").exists() {
-            return failure;
+    Corpus::open(dir).map_err(|error| match error {
+        error @ Error::Io { .. } if !dir.join("manifest.json").exists() => {
+            Failure::new(error, "`sublora corpus build --input PATH --out DIR` makes a corpus")
         }
-        failure.with_hint("`sublora corpus build --input PATH --out DIR` makes a corpus")
+        error => error.into(),
     })
 }
 

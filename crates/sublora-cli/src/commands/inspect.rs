@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use sublora::Run;
 use sublora::bounds::AnyBound;
-use sublora::corpus::{AnyTokenizer, Corpus, Split, Tokenizer};
+use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
 use sublora::quantizers::AnyCodebook;
 use sublora::subspace_projectors::AnyProjector;
 
@@ -23,8 +23,8 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
         SplitArg::Train => Split::Train,
     };
     let Some(found) = run.held_out(&run.artifact()?, split, eval.blocks.0)? else {
-        return Err(Failure::new("the corpus holds nothing out")
-            .with_hint("build it with `--val-fraction` above 0, or look at `--split train`"));
+        let hint = "build it with `--val-fraction` above 0, or look at `--split train`";
+        return Err(Failure::new("the corpus holds nothing out", hint));
     };
     if args.json {
         return Answer::json(&found);
@@ -48,14 +48,16 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
 pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failure> {
     if !(generate.temperature >= 0.0 && generate.temperature.is_finite()) {
         let message = format!("`--temperature {}` is not 0 or more", generate.temperature);
-        return Err(Failure::new(message));
+        return Err(Failure::new(message, "0.8 is the default, 0 takes the likeliest token"));
     }
     let corpus = corpora::open(&generate.corpus)?;
     let bars = Bars::new();
     let run = open_run(args, &generate.run, Run::read_config(&generate.run, &[])?, &corpus, &bars)?;
     let tokenizer = tokenizer(&corpus, generate.tokenizer.as_deref())?;
     let mut tokens = Vec::new();
-    tokenizer.encode(&generate.prompt, &mut tokens).map_err(Failure::new)?;
+    tokenizer
+        .encode(&generate.prompt, &mut tokens)
+        .map_err(|error| Failure::new(error, "try another `--prompt`"))?;
     let artifact = run.artifact()?;
     let drawn =
         run.generate(&artifact, &tokens, generate.tokens, generate.temperature, generate.seed)?;
@@ -74,13 +76,11 @@ fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>,
     let identity = &corpus.manifest().tokenizer;
     let hint = "`--tokenizer FILE.json` says where the tokenizer of the corpus lies";
     let name = given.unwrap_or(&identity.name);
-    let method: AnyTokenizer = name.parse().map_err(|error| {
-        if given.is_none() { Failure::new(error).with_hint(hint) } else { Failure::from(error) }
-    })?;
+    let method: AnyTokenizer = name.parse().map_err(|error| Failure::new::<Error>(error, hint))?;
     let tokenizer = method.as_dyn().load()?;
     if tokenizer.identity() != identity {
         let message = format!("the tokenizer `{name}` is not the one the corpus was built with");
-        return Err(Failure::new(message).with_hint(hint));
+        return Err(Failure::new(message, hint));
     }
     Ok(tokenizer)
 }

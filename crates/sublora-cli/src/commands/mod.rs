@@ -41,7 +41,8 @@ impl Answer {
 
     /// The same, as JSON.
     pub(crate) fn json(value: &impl serde::Serialize) -> Result<Self, Failure> {
-        Ok(Self::done(serde_json::to_string_pretty(value).map_err(Failure::new)?))
+        let json = serde_json::to_string_pretty(value);
+        Ok(Self::done(json.map_err(|error| Failure::new(error, "try without `--json`"))?))
     }
 }
 

@@ -19,14 +19,13 @@ pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failur
     if quickstart.out.exists() && !quickstart.resume {
         let message = format!("`{}` already exists", quickstart.out.display());
         let hint = "`--resume` goes on with it, `--out` names another folder";
-        return Err(Failure::new(message).with_hint(hint));
+        return Err(Failure::new(message, hint));
     }
     let sources = if quickstart.out.join("corpus").exists() {
         Vec::new()
     } else if quickstart.text.is_empty() {
         let files = cargo_sources(CARGO_LOCK, &cargo_home()?).map_err(|error| {
-            Failure::new(error)
-                .with_hint("`cargo fetch` brings them; `--text PATH` uses other text")
+            Failure::new(error, "`cargo fetch` brings them; `--text PATH` uses other text")
         })?;
         vec![Source::Files(files)]
     } else {
@@ -56,7 +55,12 @@ pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failur
 fn cargo_home() -> Result<PathBuf, Failure> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    home.ok_or_else(|| Failure::new("no home folder, so no cargo registry; set `CARGO_HOME`"))
+    home.ok_or_else(|| {
+        Failure::new(
+            "no home folder, so no cargo registry",
+            "set `CARGO_HOME`, or use `--text PATH`",
+        )
+    })
 }
 
 fn summary(report: &Report, seconds: f64) -> String {

@@ -9,7 +9,8 @@ use crate::failure::Failure;
 
 pub(crate) fn train(args: &Args, train: &Train) -> Result<Answer, Failure> {
     let text = std::fs::read_to_string(&train.config).map_err(|error| {
-        Failure::new(format!("cannot read `{}`: {error}", train.config.display()))
+        let message = format!("cannot read `{}`: {error}", train.config.display());
+        Failure::new(message, "`--config` names a TOML file like those in `configs/`")
     })?;
     let config = RunConfig::parse(&text, &train.set)?;
     let corpus = corpora::open(&train.corpus)?;

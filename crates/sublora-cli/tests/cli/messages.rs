@@ -94,8 +94,12 @@ fn user_errors() {
         "verify run/config.toml",
         "list optimizers",
     ];
-    // The words of another system.
     let said = transcript(&folder, &lines);
+    for call in said.split("$ sublora ").filter(|call| call.contains("\nerror: ")) {
+        let clap = call.contains("For more information, try '--help'.");
+        assert!(clap || call.contains("\nhint: "), "no way out: {call}");
+    }
+    // The words of another system.
     let said = said.replace('\\', "/").replace(
         "The system cannot find the file specified. (os error 2)",
         "No such file or directory (os error 2)",
