@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -43,8 +44,8 @@ pub(crate) enum Command {
     Certify(Certify),
     /// Check a certificate; exit code 1 if anything differs
     Verify(Verify),
-    /// Held-out loss of a compressed model
-    Eval(RunArgs),
+    /// Loss of a compressed model on held-out documents
+    Eval(Eval),
     /// Text from a compressed model
     Generate(Generate),
     /// Every tokenizer, projector, codebook and bound, a line each
@@ -64,9 +65,12 @@ pub(crate) struct Quickstart {
     /// Text files, directories or JSON Lines to use instead of the sources of our dependencies
     #[arg(long, value_name = "PATH")]
     pub(crate) text: Vec<PathBuf>,
-    /// Folder for everything that is written; must not exist yet
+    /// Folder for everything that is written
     #[arg(long, value_name = "DIR", default_value = "quickstart")]
     pub(crate) out: PathBuf,
+    /// Go on where an interrupted quickstart in that folder stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Base weights: pretrained on a part of the text that is not certified, or random
     #[arg(long, default_value = "prior-split")]
     pub(crate) base: Base,
@@ -149,6 +153,27 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Eval {
+    /// Folder of the run
+    pub(crate) run: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Documents to look at
+    #[arg(long, default_value = "val")]
+    pub(crate) split: SplitArg,
+    /// Blocks to score of each document; `all` scores everything
+    #[arg(long, value_name = "N|all", default_value = "16", value_parser = sample)]
+    pub(crate) blocks: Sample,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SplitArg {
+    Val,
+    Train,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Certify {
     /// Folder of the run
     pub(crate) run: PathBuf,
@@ -161,6 +186,9 @@ pub(crate) struct Certify {
     /// Documents, and positions, to draw; `all` scores everything
     #[arg(long, value_name = "N|all", value_parser = sample)]
     pub(crate) sample: Option<Sample>,
+    /// Override a key of the run's configuration, for example certify.seed=1
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -172,13 +200,13 @@ pub(crate) enum UnitArg {
 
 /// A sample size; none is everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sample(pub(crate) Option<u64>);
+pub(crate) struct Sample(pub(crate) Option<NonZeroU64>);
 
 fn sample(text: &str) -> Result<Sample, String> {
     match text.parse() {
         _ if text == "all" => Ok(Sample(None)),
-        Ok(0) | Err(_) => Err(format!("`{text}` is no sample size, expected a number or `all`")),
         Ok(size) => Ok(Sample(Some(size))),
+        Err(_) => Err(format!("`{text}` is no sample size, expected a number or `all`")),
     }
 }
 

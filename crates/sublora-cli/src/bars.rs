@@ -12,10 +12,14 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Bars(Mutex<ProgressBar>);
 
 impl Bars {
-    /// From here on Ctrl-C ends the work at its next safe point.
+    /// From here on Ctrl-C ends the work at its next safe point, and a second one at once.
     pub(crate) fn new() -> Self {
         // A second handler is an error; the first one does what is needed.
-        let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+        let _ = ctrlc::set_handler(|| {
+            if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                std::process::exit(130); // files are whole or not there at any moment
+            }
+        });
         Self(Mutex::new(ProgressBar::hidden()))
     }
 

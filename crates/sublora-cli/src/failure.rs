@@ -25,12 +25,22 @@ impl From<sublora::Error> for Failure {
         let hint = match &error {
             Error::Interrupted => Some("`train --resume` and a second `certify` go on from there"),
             Error::Corpus(error) => return error.into(),
-            Error::Config(_) | Error::Schedule(_) | Error::Lora(_) | Error::Model(_) => {
+            Error::Config(_) | Error::Lora(_) | Error::Model(_) => {
                 Some("`configs/` in the repository holds working configurations")
             }
             Error::RunExists(_) => Some("`--resume` goes on with it, `--out` names another folder"),
             Error::Unfinished { what: "trained model", .. } => {
                 Some("`sublora train --config FILE --corpus DIR --out RUN` trains one")
+            }
+            Error::Diverged { .. } => Some(
+                "try a smaller `learning_rate.peak` (`compress.qat_learning_rate`) or a longer `warm_up`",
+            ),
+            Error::OtherCorpus { .. } => Some("`--corpus` names the one it was trained on"),
+            Error::BaseSawText { .. } => {
+                Some("`base.kind = \"prior-split\"` pretrains a base and leaves its part out")
+            }
+            Error::Untrained { .. } => {
+                Some("`sublora train --config FILE --corpus DIR --out RUN --resume` finishes it")
             }
             Error::Unfinished { .. } => Some("`sublora compress RUN --corpus DIR` makes it"),
             Error::Device(_) => Some("try a smaller batch, or another `--device`"),

@@ -2,7 +2,8 @@
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use sublora::{Certificate, Claim, MetricName};
+use sublora::corpus::Partition;
+use sublora::{BaseIdentity, Certificate, Claim, MetricName};
 
 /// A table whose columns but the first are numbers.
 pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
@@ -37,16 +38,21 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
             format!("{risk:.4}"),
             format!("{complexity_term:.4}"),
             format!("{sampling_term:.4}"),
-            format!("{bound:.4}{mark}"),
+            format!("{}{mark}", rounded_up(*bound)),
             format!("{vacuous_above:.4}"),
         ]);
     }
     let bits = &certificate.artifact.bits;
+    let base = base(certificate);
+    let effective = certificate.corpus.effective_documents.map_or_else(String::new, |clusters| {
+        format!("; {clusters} clusters of near-duplicates in the training split")
+    });
     let confidence = 100.0 * (1.0 - certificate.confidence.failure_probability);
     format!(
         "{table}\n\
          code length K      {} bits: {} coordinates, {} codebook, {} counts, {} header, {} padding, {} choice\n\
-         certified text     {} documents, {} tokens\n\
+         certified text     {} documents, {} tokens{effective}\n\
+         base               {base}\n\
          confidence         {confidence} % for all claims together",
         certificate.artifact.code_length,
         bits.symbols,
@@ -58,6 +64,23 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
         certificate.corpus.documents,
         certificate.corpus.tokens,
     )
+}
+
+/// Where the base weights come from, and what that asks a reader to believe.
+fn base(certificate: &Certificate) -> String {
+    match (&certificate.artifact.base, certificate.corpus.prior) {
+        (BaseIdentity::Random, _) => "random, from the seed".to_owned(),
+        (_, Some(Partition { fraction, .. })) => format!(
+            "pretrained on {:.0} % of the training documents, which are not certified",
+            100.0 * fraction
+        ),
+        _ => "from elsewhere: all claims hold only if it never saw this text".to_owned(),
+    }
+}
+
+/// Four digits, and never less than what is certified.
+pub(crate) fn rounded_up(bound: f64) -> String {
+    format!("{:.4}", sublora::bounds::round_up(bound, 4))
 }
 
 /// A metric in words.

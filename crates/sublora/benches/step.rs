@@ -45,6 +45,7 @@ fn spec() -> Spec {
     Spec {
         model: Gpt2Config { bias: false, ..Gpt2Config::default() },
         seed: 137,
+        corpus: corpus::Sha256Hash([0; 32]),
         base: BaseIdentity::Random,
         lora: Some(adapters::LoraConfig::default()),
         trainable: Vec::new(),

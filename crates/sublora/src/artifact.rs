@@ -115,6 +115,15 @@ impl Artifact {
         Ok(bytes)
     }
 
+    /// The model where training began: every coordinate zero.
+    ///
+    /// # Errors
+    /// None that a decoded artifact does not rule out.
+    pub(crate) fn without_coordinates(&self) -> Result<Self, Error> {
+        let zeros = vec![0.0; self.payload.symbols().len()];
+        Ok(Self { spec: self.spec.clone(), payload: CodedVector::nearest(&zeros, &[0.0])? })
+    }
+
     /// Writes the file whole or not at all.
     ///
     /// # Errors
@@ -196,14 +205,12 @@ impl Artifact {
     ) -> Result<LoraGpt2, Error> {
         let base = match (&self.spec.base, base) {
             (BaseIdentity::Random, _) => self.spec.random_base(device)?,
-            (BaseIdentity::Weights { .. }, Some((base, config))) if config == self.spec.model => {
-                base
-            }
-            (BaseIdentity::Weights { .. }, Some(_)) => {
+            (_, Some((base, config))) if config == self.spec.model => base,
+            (_, Some(_)) => {
                 let reason = "the base's configuration is not the one this model was trained on";
                 return Err(Error::Mismatch(reason.to_owned()));
             }
-            (BaseIdentity::Weights { sha256 }, None) => {
+            (BaseIdentity::PriorSplit { sha256, .. } | BaseIdentity::External { sha256 }, None) => {
                 let reason = format!("this model needs its base weights, of SHA-256 {sha256}");
                 return Err(Error::Mismatch(reason));
             }

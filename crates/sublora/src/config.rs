@@ -4,6 +4,10 @@
 //! its table is: `[lora]` puts adapters in, `[sublora]` trains in a subspace, and without either all
 //! weights are trained.
 
+mod number_or_all;
+mod parse;
+mod validate;
+
 use std::path::PathBuf;
 
 use adapters::LoraConfig;
@@ -12,7 +16,6 @@ use quantizers::AnyCodebook;
 use serde::{Deserialize, Serialize};
 use subspace_projectors::AnyProjector;
 
-use crate::Error;
 use crate::schedule::LearningRate;
 
 /// A whole run: train, compress, certify.
@@ -290,147 +293,11 @@ impl Default for CertifyConfig {
     }
 }
 
-impl RunConfig {
-    /// Reads a configuration and what overrides it, each `table.key=value` with a TOML value (a bare
-    /// word is a string).
-    ///
-    /// # Errors
-    /// The offending key, with the keys or values that are known.
-    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let mut table: toml::Table = text.parse().map_err(|error| Error::config(&error))?;
-        for assignment in overrides {
-            let (path, value) = assignment
-                .split_once('=')
-                .ok_or_else(|| Error::Config(format!("`{assignment}` is no `key=value`")))?;
-            let value = format!("value = {value}")
-                .parse::<toml::Table>()
-                .ok()
-                .and_then(|mut table| table.remove("value"))
-                .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-            set(&mut table, path, value)?;
-        }
-        let config: Self = table.try_into().map_err(|error| Error::config(&error))?;
-        config.validate()?;
-        Ok(config)
+impl CertifyConfig {
+    /// Tokens by which the window slides over a document longer than `context`.
+    pub(crate) fn stride_of(&self, context: usize) -> usize {
+        if self.stride == 0 { context.div_ceil(2) } else { self.stride }
     }
-
-    /// # Errors
-    /// The first value that no run can have.
-    pub fn validate(&self) -> Result<(), Error> {
-        if let Some(lora) = &self.lora {
-            lora.validate()?;
-        }
-        if let BaseConfig::PriorSplit { fraction, train } = &self.base {
-            if !(*fraction > 0.0 && *fraction < 1.0) {
-                return Err(Error::value("base.fraction", fraction, "a number between 0 and 1"));
-            }
-            train.validate("base.train")?;
-        }
-        self.train.validate("train")?;
-        if self.train.shards > 1 && self.lora.as_ref().is_some_and(|it| it.dropout > 0.0) {
-            // The device has one stream of random numbers, and shards run in no fixed order.
-            let expected = "1 where `lora.dropout` is above 0, or the run cannot be repeated";
-            return Err(Error::value("train.shards", &self.train.shards, expected));
-        }
-        if !(1..=255).contains(&self.compress.levels) {
-            return Err(Error::value("compress.levels", &self.compress.levels, "1 to 255"));
-        }
-        if self.certify.configurations == 0 {
-            return Err(Error::value("certify.configurations", &0, "at least 1"));
-        }
-        for (key, value) in [("batch", self.certify.batch), ("shards", self.certify.shards)] {
-            if value == 0 {
-                return Err(Error::value(&format!("certify.{key}"), &0, "at least 1"));
-            }
-        }
-        if self.certify.scored == Scored::Block && self.certify.documents.is_none() {
-            let expected = "a number where `certify.scored` is \"block\"";
-            return Err(Error::value("certify.documents", &"\"all\"", expected));
-        }
-        let delta = self.certify.failure_probability;
-        if !(delta > 0.0 && delta < 1.0) {
-            return Err(Error::value("certify.failure_probability", &delta, "between 0 and 1"));
-        }
-        Ok(())
-    }
-}
-
-impl TrainConfig {
-    fn validate(&self, table: &str) -> Result<(), Error> {
-        let positive = [
-            ("batch", self.batch as u64),
-            ("seq", self.seq as u64),
-            ("accumulation", self.accumulation),
-            ("shards", self.shards),
-            ("eval_every", self.eval_every),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::value(&format!("{table}.{key}"), &0, "at least 1"));
-        }
-        if !(self.batch as u64).is_multiple_of(self.shards) {
-            let expected = format!("a divisor of `batch` {}", self.batch);
-            return Err(Error::value(&format!("{table}.shards"), &self.shards, &expected));
-        }
-        self.learning_rate.check()?;
-        for (key, value) in [("clip", self.clip), ("weight_decay", self.weight_decay)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::value(&format!("{table}.{key}"), &value, "0 or more"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// TOML has no null: a sample size that is none is written `"all"`.
-mod number_or_all {
-    use serde::de::{Error as _, Unexpected};
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum NumberOrWord {
-        Number(i64),
-        Word(String),
-    }
-
-    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
-    pub(super) fn serialize<S: Serializer>(size: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
-        match size {
-            Some(size) => to.serialize_u64(*size),
-            None => to.serialize_str("all"),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-        let expected = &"a number above 0, or \"all\"";
-        match NumberOrWord::deserialize(from).map_err(|_| {
-            D::Error::custom(format!("a sample size is no number, expected {expected}"))
-        })? {
-            NumberOrWord::Word(word) if word == "all" => Ok(None),
-            NumberOrWord::Word(word) => {
-                Err(D::Error::invalid_value(Unexpected::Str(&word), expected))
-            }
-            NumberOrWord::Number(size) => match u64::try_from(size) {
-                Ok(size) if size > 0 => Ok(Some(size)),
-                _ => Err(D::Error::invalid_value(Unexpected::Signed(size), expected)),
-            },
-        }
-    }
-}
-
-fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), Error> {
-    let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
-    let last = keys.pop().filter(|key| !key.is_empty());
-    let last = last.ok_or_else(|| Error::Config(format!("`{path}` names no key")))?;
-    let mut here = table;
-    for key in keys {
-        let next = here.entry(key).or_insert_with(|| toml::Table::new().into());
-        here = next
-            .as_table_mut()
-            .ok_or_else(|| Error::Config(format!("`{key}` in `{path}` is no table")))?;
-    }
-    here.insert(last.to_owned(), value);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use corpus::Sha256Hash;
 use thiserror::Error;
 
 use crate::atomic::FileError;
-use crate::schedule::ScheduleError;
 
 /// Why a pipeline stopped.
 #[derive(Debug, Error)]
@@ -26,12 +26,59 @@ pub enum Error {
         /// What is not there.
         what: &'static str,
     },
+    /// A run whose training was interrupted.
+    #[error("`{folder}` is trained for {step} of {steps} steps")]
+    Untrained {
+        /// The run.
+        folder: PathBuf,
+        /// Steps taken.
+        step: u64,
+        /// Steps to take.
+        steps: u64,
+    },
+    /// Training whose numbers have left the range of numbers. Its last checkpoint is from before.
+    #[error(
+        "{task}: the {what} is {value} at step {step}, at a learning rate of {learning_rate:e}"
+    )]
+    Diverged {
+        /// Which training.
+        task: String,
+        /// What is no number any more.
+        what: &'static str,
+        /// What it is instead.
+        value: f64,
+        /// Counted from 0, as in the metrics.
+        step: u64,
+        /// Of that step.
+        learning_rate: f64,
+    },
+    /// A corpus that is not the one of a run.
+    #[error("`{folder}` was trained on the corpus {expected}, this one is {found}")]
+    OtherCorpus {
+        /// The run.
+        folder: PathBuf,
+        /// Hash of the corpus it was trained on.
+        expected: Sha256Hash,
+        /// Hash of the corpus given.
+        found: Sha256Hash,
+    },
+    /// A base that is no side information: it saw a part of the text, which would be certified.
+    #[error(
+        "the base `{folder}` was pretrained on a part of the corpus {corpus}: fraction {fraction}, seed {seed}"
+    )]
+    BaseSawText {
+        /// The base.
+        folder: PathBuf,
+        /// Hash of the corpus.
+        corpus: Sha256Hash,
+        /// Share of the training documents that it saw.
+        fraction: f64,
+        /// Seed of the choice of these documents.
+        seed: u64,
+    },
     /// See [`FileError`].
     #[error(transparent)]
     File(#[from] FileError),
-    /// See [`ScheduleError`].
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
     /// A file of ours that is not what it should be.
     #[error("`{path}` is no valid {what}: {reason}")]
     Format {

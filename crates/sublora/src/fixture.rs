@@ -5,7 +5,7 @@ use std::path::Path;
 
 use adapters::LoraConfig;
 use burn::tensor::Device;
-use corpus::{AnyTokenizer, BuildConfig, Byte, Corpus, IfExists, NamedText, Source};
+use corpus::{AnyTokenizer, BuildConfig, Byte, Corpus, IfExists, NamedText, Sha256Hash, Source};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2};
 use subspace_projectors::Rectkronqr;
@@ -56,6 +56,7 @@ pub(crate) fn spec(intrinsic_dim: usize) -> Spec {
     Spec {
         model,
         seed: 137,
+        corpus: Sha256Hash([0; 32]),
         base: BaseIdentity::Random,
         lora: Some(LoraConfig { rank: 2, ..LoraConfig::default() }),
         trainable: vec![],

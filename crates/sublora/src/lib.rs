@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod generate;
+mod held_out;
 mod metrics;
 mod progress;
 mod quickstart;
@@ -41,10 +42,11 @@ pub use config::{
     TrainConfig, Units,
 };
 pub use error::Error;
+pub use held_out::HeldOut;
 pub use progress::Progress;
 pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;
-pub use schedule::{LearningRate, ScheduleError};
+pub use schedule::LearningRate;
 pub use spec::{BaseIdentity, Spec};
 pub use subspace::Subspace;
 pub use train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};

@@ -10,6 +10,9 @@ use crate::blocks::Blocks;
 use crate::side_by_side::side_by_side;
 use crate::{Error, Progress};
 
+/// A document's index, and a block of it.
+pub(crate) type Window = (u64, Range<u64>);
+
 /// How many windows are computed at a time; no score depends on it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
@@ -19,15 +22,14 @@ pub(crate) struct Pace {
     pub(crate) shards: usize,
 }
 
-/// Scores `windows`, each a document's index and a block of it, and hands the scores over batch by
-/// batch, in order.
+/// Scores `windows` and hands the scores over batch by batch, in order.
 ///
 /// # Errors
 /// If the device fails, or what `finished` returns.
 pub(crate) fn score_windows(
     model: &LoraGpt2,
     blocks: &Blocks<'_>,
-    windows: &[(u64, Range<u64>)],
+    windows: &[Window],
     Pace { batch, shards }: Pace,
     mut finished: impl FnMut(usize, TokenScores) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -50,7 +52,7 @@ pub(crate) fn score_windows(
 fn score_batch(
     model: &LoraGpt2,
     blocks: &Blocks<'_>,
-    windows: &[(u64, Range<u64>)],
+    windows: &[Window],
     batch: usize,
 ) -> Result<TokenScores, Error> {
     let (_, context) = model.limits();
@@ -75,6 +77,46 @@ fn score_batch(
     let hidden = hidden.reshape([batch * context, d_model]).select(0, rows);
     let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &device);
     Ok(score(&model.head_factors(hidden), &targets)?)
+}
+
+/// Scores windows in one go, under a progress bar.
+#[derive(Clone, Copy)]
+pub(crate) struct Scorer<'a> {
+    pub(crate) pace: Pace,
+    pub(crate) now: &'a (dyn Fn() -> f64 + Sync),
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Scorer<'_> {
+    /// All scores, in order.
+    ///
+    /// # Errors
+    /// If the device fails, or [`Error::Interrupted`].
+    pub(crate) fn score(
+        &self,
+        task: &str,
+        model: &LoraGpt2,
+        blocks: &Blocks<'_>,
+        windows: &[Window],
+    ) -> Result<TokenScores, Error> {
+        let total = windows.len();
+        self.progress.begin(task, "windows", total as u64);
+        let (start, mut all) = ((self.now)(), TokenScores::default());
+        score_windows(model, blocks, windows, self.pace, |number, scores| {
+            extend(&mut all, scores);
+            let done = ((number + 1) * self.pace.batch).min(total) as u64;
+            tell(self.progress, done, all.ln_p.len() as u64, (self.now)() - start)
+        })?;
+        self.progress.end();
+        Ok(all)
+    }
+}
+
+/// Puts `more` behind what is there.
+pub(crate) fn extend(all: &mut TokenScores, more: TokenScores) {
+    all.ln_p.extend(more.ln_p);
+    all.rank.extend(more.rank);
+    all.entropy.extend(more.entropy);
 }
 
 /// Windows done so far, as a note beside the bar.

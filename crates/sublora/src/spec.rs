@@ -4,7 +4,7 @@
 use adapters::{LoraConfig, LoraGpt2};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor};
-use corpus::Sha256Hash;
+use corpus::{Partition, Sha256Hash};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, WeightPath, parameters, read};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,9 @@ use subspace_projectors::{Layout, Projector};
 use crate::Error;
 use crate::config::SubspaceConfig;
 
-/// Everything that was fixed before training and that the decoder is told, free of charge: it does
-/// not depend on the certified sample.
+/// Everything that was fixed before training and that the decoder is told, free of charge: no weight
+/// depends on the certified sample through it. The hash of the text says what a certificate of the
+/// model can be about, and plays no part in rebuilding it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -22,6 +23,8 @@ pub struct Spec {
     pub model: Gpt2Config,
     /// Seed of every random part: base, adapters, projector.
     pub seed: u64,
+    /// Hash of the corpus it was trained on.
+    pub corpus: Sha256Hash,
     /// The frozen weights.
     pub base: BaseIdentity,
     /// Adapters, if any.
@@ -33,31 +36,55 @@ pub struct Spec {
 }
 
 /// Base weights, told apart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum BaseIdentity {
     /// Drawn from the seed.
     Random,
-    /// A file that goes with the artifact.
-    Weights {
+    /// Pretrained by the run on a part of the corpus that is not certified.
+    PriorSplit {
+        /// That part.
+        prior: Partition,
+        /// Of names, shapes and values in the order of the model.
+        sha256: Sha256Hash,
+    },
+    /// A checkpoint from elsewhere: nobody can check what it was trained on.
+    External {
         /// Of names, shapes and values in the order of the model.
         sha256: Sha256Hash,
     },
 }
 
 impl BaseIdentity {
-    /// The identity of given weights.
+    /// The identity of given weights, pretrained on `prior` or from elsewhere.
     ///
     /// # Errors
     /// If the device does not hand a weight back.
-    pub fn of(base: &PlainGpt2) -> Result<Self, Error> {
+    pub fn of(base: &PlainGpt2, prior: Option<Partition>) -> Result<Self, Error> {
         let mut parts = vec![b"sublora base 1".to_vec()];
         for (name, data) in read(base, |_| true)? {
             parts.push(format!("\n{name} {:?}\n", data.shape()).into_bytes());
             parts.push(data.iter::<f32>().flat_map(f32::to_le_bytes).collect());
         }
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        Ok(Self::Weights { sha256: Sha256Hash::of(&parts) })
+        let sha256 = Sha256Hash::of(&parts);
+        Ok(match prior {
+            Some(prior) => Self::PriorSplit { prior, sha256 },
+            None => Self::External { sha256 },
+        })
+    }
+
+    /// Whether a certificate holds only if these weights never saw the text, which no file can show.
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::External { .. })
+    }
+
+    /// The part of the corpus that these weights were pretrained on.
+    pub fn prior(&self) -> Option<Partition> {
+        match self {
+            Self::PriorSplit { prior, .. } => Some(*prior),
+            Self::Random | Self::External { .. } => None,
+        }
     }
 }
 
@@ -75,7 +102,9 @@ impl Spec {
     /// # Errors
     /// A base that is not the one of this spec, adapters that make no sense, or nothing to train.
     pub fn assemble(&self, base: PlainGpt2) -> Result<(LoraGpt2, Layout), Error> {
-        if self.base != BaseIdentity::Random && BaseIdentity::of(&base)? != self.base {
+        if self.base != BaseIdentity::Random
+            && BaseIdentity::of(&base, self.base.prior())? != self.base
+        {
             let message = "the base weights are not the ones this model was trained on".to_owned();
             return Err(Error::Mismatch(message));
         }
@@ -148,7 +177,7 @@ impl ModuleMapper for Arrange<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.name();
-        let trained = self.layout.tensors().iter().any(|tensor| tensor.name() == name);
+        let trained = self.layout.tensor(&name).is_some();
         self.next += 1;
         let (_, value, mapper) = param.consume();
         let param = Param::from_mapped_value(ParamId::from(self.next), value.detach(), mapper);
@@ -174,14 +203,19 @@ mod tests {
     fn the_identity_of_weights_is_their_names_shapes_and_bits() {
         let spec = fixture::spec(8);
         let base = fixture::base(&spec);
-        let identity = BaseIdentity::of(&base).unwrap();
-        assert_eq!(BaseIdentity::of(&fixture::base(&spec)).unwrap(), identity);
+        let identity = BaseIdentity::of(&base, None).unwrap();
+        assert_eq!(BaseIdentity::of(&fixture::base(&spec), None).unwrap(), identity);
+        let prior = Some(Partition { fraction: 0.5, seed: 3 });
+        let pretrained = BaseIdentity::of(&base, prior).unwrap();
+        assert_eq!((pretrained.prior(), pretrained.is_external()), (prior, false));
+        assert_eq!((identity.prior(), identity.is_external()), (None, true));
+        assert!(!BaseIdentity::Random.is_external());
         let nudged = gpt2_model::assign(base, |name, shape| {
             let mut values = vec![1.0; shape.iter().product()]; // as gains begin
             values[0] = 1.000_000_1;
             (name == "h.1.ln_2.weight").then_some(values)
         });
-        assert_ne!(BaseIdentity::of(&nudged).unwrap(), identity);
+        assert_ne!(BaseIdentity::of(&nudged, None).unwrap(), identity);
         let other = Spec { base: identity, ..spec };
         let error = other.assemble(nudged).err().unwrap().to_string();
         assert_eq!(error, "the base weights are not the ones this model was trained on");

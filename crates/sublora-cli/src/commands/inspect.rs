@@ -4,29 +4,45 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use sublora::Run;
 use sublora::bounds::AnyBound;
-use sublora::corpus::{AnyTokenizer, Corpus, Tokenizer};
+use sublora::corpus::{AnyTokenizer, Corpus, Split, Tokenizer};
 use sublora::quantizers::AnyCodebook;
 use sublora::subspace_projectors::AnyProjector;
 
-use crate::args::{Args, Family, Generate, RunArgs};
+use crate::args::{Args, Eval, Family, Generate, SplitArg};
 use crate::bars::Bars;
 use crate::commands::{Answer, corpora, open_run};
 use crate::failure::Failure;
+use crate::table;
 
-pub(crate) fn eval(args: &Args, run_args: &RunArgs) -> Result<Answer, Failure> {
-    let corpus = corpora::open(&run_args.corpus)?;
+pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
+    let corpus = corpora::open(&eval.corpus)?;
     let bars = Bars::new();
-    let run = open_run(args, &run_args.run, Run::read_config(&run_args.run)?, &corpus, &bars)?;
-    let artifact = run.artifact()?;
-    let Some(bits) = run.held_out(&artifact)? else {
+    let run = open_run(args, &eval.run, Run::read_config(&eval.run, &[])?, &corpus, &bars)?;
+    let split = match eval.split {
+        SplitArg::Val => Split::Val,
+        SplitArg::Train => Split::Train,
+    };
+    let Some(found) = run.held_out(&run.artifact()?, split, eval.blocks.0)? else {
         return Err(Failure::new("the corpus holds nothing out")
-            .with_hint("build it with `--val-fraction` above 0"));
+            .with_hint("build it with `--val-fraction` above 0, or look at `--split train`"));
     };
     if args.json {
-        Answer::json(&serde_json::json!({ "held_out_bits_per_token": bits }))
-    } else {
-        Ok(Answer::done(format!("held out: {bits:.4} bits per token")))
+        return Answer::json(&found);
     }
+    let mut lines = vec![
+        format!("{} documents, {} tokens scored", found.documents, found.tokens),
+        format!("mean over tokens     {:.4} bits per token", found.bits_per_token),
+        format!("mean over documents  {:.4} bits per token", found.bits_per_token_of_a_document),
+        format!("top-1 error          {:.4}", found.top_1_error),
+    ];
+    if eval.split == SplitArg::Val {
+        let (bound, confidence) = (found.test_set_bound, 100.0 * found.confidence);
+        let bound = table::rounded_up(bound);
+        lines.push(format!(
+            "test-set bound       {bound} bits per token of a new document, at {confidence} %"
+        ));
+    }
+    Ok(Answer::done(lines.join("\n")))
 }
 
 pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failure> {
@@ -36,7 +52,7 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failu
     }
     let corpus = corpora::open(&generate.corpus)?;
     let bars = Bars::new();
-    let run = open_run(args, &generate.run, Run::read_config(&generate.run)?, &corpus, &bars)?;
+    let run = open_run(args, &generate.run, Run::read_config(&generate.run, &[])?, &corpus, &bars)?;
     let tokenizer = tokenizer(&corpus, generate.tokenizer.as_deref())?;
     let mut tokens = Vec::new();
     tokenizer.encode(&generate.prompt, &mut tokens).map_err(Failure::new)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sublora::bounds::Unit;
 use sublora::corpus::Source;
-use sublora::{MetricName, Report, Row, cargo_sources};
+use sublora::{MetricName, Report, Row, cargo_sources, quickstart_config};
 
 use crate::args::{Args, Base, Quickstart};
 use crate::bars::Bars;
@@ -16,11 +16,14 @@ use crate::{device, table};
 const CARGO_LOCK: &str = include_str!("../../../../Cargo.lock");
 
 pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failure> {
-    if quickstart.out.exists() {
+    if quickstart.out.exists() && !quickstart.resume {
         let message = format!("`{}` already exists", quickstart.out.display());
-        return Err(Failure::new(message).with_hint("name another folder with `--out`"));
+        let hint = "`--resume` goes on with it, `--out` names another folder";
+        return Err(Failure::new(message).with_hint(hint));
     }
-    let sources = if quickstart.text.is_empty() {
+    let sources = if quickstart.out.join("corpus").exists() {
+        Vec::new()
+    } else if quickstart.text.is_empty() {
         let files = cargo_sources(CARGO_LOCK, &cargo_home()?).map_err(|error| {
             Failure::new(error)
                 .with_hint("`cargo fetch` brings them; `--text PATH` uses other text")
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failur
     let report = sublora::Quickstart {
         out: quickstart.out.clone(),
         sources,
-        pretrained: quickstart.base == Base::PriorSplit,
+        config: quickstart_config(quickstart.base == Base::PriorSplit)?,
         device: device::open(&args.device)?,
         device_name: args.device.clone(),
         now: &now,
@@ -58,26 +61,28 @@ fn cargo_home() -> Result<PathBuf, Failure> {
 
 fn summary(report: &Report, seconds: f64) -> String {
     let mut rows = table::new([
-        "certified, best bound of each",
-        "bits/byte, new tokens",
-        "bits/byte, new documents",
+        "bits/byte, best bound of each",
+        "held out, measured",
+        "certified, new tokens",
+        "certified, new documents",
         "top-1 error, new tokens",
         "code length (bits)",
     ]);
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| format!("{it:.4}"));
+    let certified = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), table::rounded_up);
+    let held_out = |row: &Row| {
+        row.held_out.map_or_else(|| "-".to_owned(), |it| format!("{:.4}", it.bits_per_token))
+    };
     for row in &report.rows {
         rows.add_row([
             row.predictor.clone(),
-            number(row.token),
-            number(row.document),
-            number(row.top_1_error),
+            held_out(row),
+            certified(row.token),
+            certified(row.document),
+            certified(row.top_1_error),
             row.code_length.to_string(),
         ]);
     }
-    let held_out = report
-        .held_out
-        .map(|bits| format!("held out           {bits:.4} bits/byte (measured, no bound)"));
-    let lines: Vec<String> = held_out.into_iter().chain(verdicts(report)).collect();
+    let lines = verdicts(report);
     let program = std::env::args().next().unwrap_or_else(|| "sublora".to_owned());
     let certificate_path = report.certificate_path.display();
     format!(

@@ -29,7 +29,7 @@ pub(crate) fn train(args: &Args, train: &Train) -> Result<Answer, Failure> {
 pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<Answer, Failure> {
     let corpus = corpora::open(&run_args.corpus)?;
     let bars = Bars::new();
-    let config = Run::read_config(&run_args.run)?;
+    let config = Run::read_config(&run_args.run, &[])?;
     let run = open_run(args, &run_args.run, config, &corpus, &bars)?;
     let artifact = run.compress(true)?;
     let bits = CodeLength::of(&artifact.payload, run.config.certify.configurations);

@@ -22,6 +22,7 @@ fn sublora(folder: &Path, line: &str) -> Shown {
         .args(line.split_whitespace())
         .current_dir(folder)
         .env_remove("COLUMNS")
+        .env("XDG_RUNTIME_DIR", folder) // or a software Vulkan driver complains on stderr
         .stdin(Stdio::null())
         .output()
         .unwrap();

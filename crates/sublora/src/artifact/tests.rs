@@ -178,7 +178,7 @@ fn scores_that_are_no_numbers_are_an_error() {
 fn the_base_must_be_the_one_it_was_trained_on() {
     let mut artifact = artifact();
     let base = fixture::base(&artifact.spec);
-    artifact.spec.base = BaseIdentity::of(&base).unwrap();
+    artifact.spec.base = BaseIdentity::of(&base, None).unwrap();
     let device = Device::default();
     let config = artifact.spec.model.clone();
     let given = |base: &PlainGpt2| Some((base.clone(), config.clone()));

@@ -1,16 +1,16 @@
 //! From a run to its certificate: sample, score, bound.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
 use adapters::LoraGpt2;
 use bounds::{Bits, Metric, Unit};
-use corpus::{Corpus, Partition, Sha256Hash};
+use corpus::{Corpus, Sha256Hash};
 use gpt2_model::TokenScores;
 
 use super::evidence::{Terms, claimed};
 use super::partial::Partial;
-use super::scene::{Draw, Drawn, Scene, frozen};
+use super::scene::{Draw, Drawn, Scene};
 use super::scores::ScoreFile;
 use super::{
     ArtifactRecord, Certificate, Confidence, CorpusRecord, FORMAT, FileRecord, Predictor, VERSION,
@@ -29,10 +29,8 @@ pub struct Subject<'a> {
     pub artifact_path: &'a Path,
     /// Folder of the base weights, unless they are random.
     pub base_path: Option<&'a Path>,
-    /// The text.
+    /// The text, which the model was trained on.
     pub corpus: &'a Corpus,
-    /// Training documents set aside for the base.
-    pub prior: Option<Partition>,
     /// `certificate.json` to write.
     pub out: &'a Path,
 }
@@ -58,18 +56,25 @@ impl Certifier<'_> {
     /// # Errors
     /// [`Error::Interrupted`], or what failed.
     pub fn certify(&self, subject: &Subject<'_>, model: &LoraGpt2) -> Result<Certificate, Error> {
+        let trained_on = &subject.artifact.spec;
+        if trained_on.corpus != subject.corpus.sha256() {
+            let (folder, expected) = (subject.artifact_path.to_owned(), trained_on.corpus);
+            let found = subject.corpus.sha256();
+            return Err(Error::OtherCorpus { folder, expected, found });
+        }
+        let prior = trained_on.base.prior();
         let (_, context) = model.limits();
         let predictor = Predictor {
             context,
-            stride: if self.config.stride == 0 { context.div_ceil(2) } else { self.config.stride },
+            stride: self.config.stride_of(context),
             batch: self.config.batch,
             shards: self.config.shards,
             device: self.device.to_owned(),
             dtype: "f32".to_owned(),
         };
-        let scene = Scene::new(subject.corpus, subject.prior, &predictor)?;
+        let scene = Scene::new(subject.corpus, prior, &predictor)?;
         let artifact = file_record(subject.out, subject.artifact_path)?;
-        let frozen = frozen(&artifact.sha256, &subject.corpus.sha256(), &predictor);
+        let frozen = scene.frozen(&artifact.sha256, &subject.corpus.sha256());
 
         let mut scored = ScoreFile::default();
         let mut drawn = [None, None];
@@ -102,6 +107,7 @@ impl Certifier<'_> {
         let terms = Terms {
             vocab: subject.corpus.manifest().tokenizer.vocab_size,
             code_length: Bits::whole(bits.total()),
+            models: NonZeroU64::new(self.config.configurations).unwrap_or(NonZeroU64::MIN),
             failure: self.config.failure_probability / claims as f64,
         };
         let bounds = scene.claims(&scored, &drawn, &metrics, terms)?;
@@ -125,7 +131,7 @@ impl Certifier<'_> {
                 path: relative(subject.out, subject.corpus.dir()),
                 sha256: subject.corpus.sha256(),
                 tokenizer: manifest.tokenizer.clone(),
-                prior: subject.prior,
+                prior,
                 documents: scene.blocks.documents(),
                 tokens: scene.blocks.predictions(),
                 effective_documents: manifest.near_duplicates.as_ref().map(|it| it.train_clusters),

@@ -34,6 +34,8 @@ pub(super) struct Level<'a> {
 pub(super) struct Terms {
     pub(super) vocab: u32,
     pub(super) code_length: Bits,
+    /// $M$, runs that this one was chosen from, each with a sample that may mislead.
+    pub(super) models: NonZeroU64,
     /// Of one claim.
     pub(super) failure: f64,
 }
@@ -51,7 +53,8 @@ pub(super) fn claimed(unit: Unit, metric: Metric) -> Vec<AnyBound> {
 }
 
 impl Level<'_> {
-    /// One claim a bound, for every metric.
+    /// One claim a bound, for every metric. A bound that needs more units than there are makes none:
+    /// that is known before they are scored.
     pub(super) fn claims(&self, metrics: &[Metric], terms: Terms) -> Result<Vec<Claim>, Error> {
         let scores =
             Scores::new(&self.scores.ln_p, &self.scores.rank, &self.scores.entropy, self.offsets)?;
@@ -62,6 +65,7 @@ impl Level<'_> {
         pairs
             .into_par_iter()
             .map(|(metric, bound)| self.claim(scores, metric, &bound, terms))
+            .filter(|claim| !matches!(claim, Err(Error::Bound(BoundError::TooFew { .. }))))
             .collect()
     }
 
@@ -106,7 +110,7 @@ impl Level<'_> {
                 alpha_bits: alpha.map_or(Bits::ZERO, Alpha::code_length),
                 predictable: predictable.as_deref(),
                 range,
-                models: NonZeroU64::MIN,
+                models: terms.models,
                 training_failure: failure,
                 sample_failure: failure,
             })

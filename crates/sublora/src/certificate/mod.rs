@@ -3,10 +3,10 @@
 //! The file is what [`Certificate::to_json`] writes, byte for byte, and carries its own hash, so that a
 //! flipped byte cannot hide. docs/formats.md describes every field.
 
-mod baseline;
 mod certify;
 mod evidence;
 mod partial;
+mod rival;
 mod scene;
 mod scores;
 #[cfg(test)]
@@ -19,9 +19,9 @@ use bounds::{Alpha, Metric, Unit};
 use corpus::{Partition, Sha256Hash, TokenizerIdentity};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use baseline::baseline_claims;
 pub use certify::{Certifier, Subject};
 pub(crate) use certify::{claim_count, metrics};
+pub(crate) use rival::{Model, Rival, Simple, rival_claims};
 pub use verify::{Verification, verify};
 
 use crate::artifact::CodeLength;

@@ -8,6 +8,7 @@ use corpus::Sha256Hash;
 use gpt2_model::TokenScores;
 
 use crate::atomic::FileError;
+use crate::scoring::extend;
 use crate::{Error, atomic};
 
 /// Finished scores of an unfinished certificate: a header, then 12 bytes a token.
@@ -81,9 +82,7 @@ impl Partial {
         let file = std::fs::OpenOptions::new().append(true).open(&self.path);
         let mut file = file.map_err(FileError::at("open", &self.path))?;
         file.write_all(&bytes).map_err(FileError::at("write", &self.path))?;
-        self.scores.ln_p.extend(scores.ln_p);
-        self.scores.rank.extend(scores.rank);
-        self.scores.entropy.extend(scores.entropy);
+        extend(&mut self.scores, scores);
         Ok(())
     }
 }

@@ -52,6 +52,9 @@ impl Drawn {
 /// A corpus seen by a predictor.
 pub(super) struct Scene<'a> {
     pub(super) blocks: Blocks<'a>,
+    prior: Option<Partition>,
+    /// Context and stride.
+    windows: (usize, usize),
 }
 
 impl<'a> Scene<'a> {
@@ -70,7 +73,18 @@ impl<'a> Scene<'a> {
             let expected = format!("1 to the context {context}");
             return Err(Error::value("certify.stride", &stride, &expected));
         }
-        Ok(Self { blocks: Blocks::new(file, documents, context, stride) })
+        let blocks = Blocks::new(file, documents, context, stride);
+        Ok(Self { blocks, prior, windows: (context, stride) })
+    }
+
+    /// What is fixed before a sample is drawn.
+    pub(super) fn frozen(&self, artifact: &Sha256Hash, corpus: &Sha256Hash) -> String {
+        let (context, stride) = self.windows;
+        let prior = self.prior.map_or_else(
+            || "none".to_owned(),
+            |Partition { fraction, seed }| format!("{fraction} {seed}"),
+        );
+        format!("{artifact} {corpus} {prior} {context} {stride}")
     }
 
     /// Units of a level.
@@ -88,33 +102,35 @@ impl<'a> Scene<'a> {
         &self,
         unit: Unit,
         Draw { seed, size, scored }: Draw,
-        frozen: &[u8],
+        frozen: &str,
     ) -> Result<Drawn, Error> {
         let units = self.units(unit)?;
         let block = unit == Unit::Document && scored == Scored::Block;
         // More draws than units cost more than scoring every unit once, and say less.
         let size = size.and_then(NonZeroU64::new).filter(|&size| block || size < units);
-        let sample = Subsample { seed, units, size };
-        let windows = match (unit, size) {
-            (_, None) if block => {
-                let reason = "blocks of documents are drawn, but the sample has no size";
-                return Err(Error::Mismatch(reason.to_owned()));
-            }
-            (Unit::Document, _) if block => self.blocks_inside(&sample, frozen),
-            (Unit::Document, _) => self.of_documents(sample.indices(frozen)),
-            (Unit::Token, Some(_)) => {
-                sample.indices(frozen).map(|index| vec![self.blocks.around(index)]).collect()
-            }
-            (Unit::Token, None) => {
-                vec![self.of_documents(0..self.blocks.documents()).into_iter().flatten().collect()]
-            }
-        };
         let scored = match (unit, size) {
             (Unit::Document, _) => scored,
             (Unit::Token, Some(_)) => Scored::Block,
             (Unit::Token, None) => Scored::Whole,
         };
-        let commitment = sample.commitment(frozen);
+        let word = if scored == Scored::Block { "block" } else { "whole" };
+        let frozen = format!("{frozen} {unit} {word}").into_bytes();
+        let sample = Subsample { seed, units, size };
+        let commitment = sample.commitment(&frozen);
+        let windows = match (unit, size) {
+            (_, None) if block => {
+                let reason = "blocks of documents are drawn, but the sample has no size";
+                return Err(Error::Mismatch(reason.to_owned()));
+            }
+            (Unit::Document, _) if block => self.blocks_inside(&sample, &frozen),
+            (Unit::Document, _) => self.of_documents(sample.indices(&frozen)),
+            (Unit::Token, Some(_)) => {
+                sample.indices(&frozen).map(|index| vec![self.blocks.around(index)]).collect()
+            }
+            (Unit::Token, None) => {
+                vec![self.of_documents(0..self.blocks.documents()).into_iter().flatten().collect()]
+            }
+        };
         let size = size.map(NonZeroU64::get);
         Ok(Drawn::new(SampleRecord { seed, size, scored, commitment }, windows))
     }
@@ -155,10 +171,4 @@ impl<'a> Scene<'a> {
         }
         Ok(claims)
     }
-}
-
-/// What is fixed before a sample is drawn.
-pub(super) fn frozen(artifact: &Sha256Hash, corpus: &Sha256Hash, predictor: &Predictor) -> Vec<u8> {
-    let Predictor { context, stride, .. } = predictor;
-    format!("{artifact} {corpus} {context} {stride}").into_bytes()
 }

@@ -1,9 +1,14 @@
 //! Certificates that a stranger wrote, with the right hashes.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use bounds::{Bits, Unit};
 use burn::tensor::Device;
+use corpus::Corpus;
 
+use super::evidence::Terms;
+use super::scene::Scene;
 use super::scores::ScoreFile;
 use super::*;
 use crate::{Run, RunConfig, fixture};
@@ -20,11 +25,16 @@ certify = { unit = "document", documents = "all", top_k = [] }
 
 /// The folder, the certificate's path and the certificate.
 fn certified() -> (tempfile::TempDir, PathBuf, Certificate) {
+    certified_with(&[])
+}
+
+fn certified_with(overrides: &[&str]) -> (tempfile::TempDir, PathBuf, Certificate) {
     let dir = tempfile::tempdir().unwrap();
     let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(10, 20), 0.0);
+    let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
     let run = Run {
         folder: dir.path().join("run"),
-        config: RunConfig::parse(CONFIG, &[]).unwrap(),
+        config: RunConfig::parse(CONFIG, &overrides).unwrap(),
         corpus: &corpus,
         device: Device::default(),
         device_name: "flex".to_owned(),
@@ -46,6 +56,23 @@ fn verdicts(path: &Path) -> [Option<String>; 2] {
     })
 }
 
+/// The claims that follow from `scores`.
+fn restated(path: &Path, certificate: &Certificate, scores: &ScoreFile) -> Vec<Claim> {
+    let corpus = Corpus::open(path.parent().unwrap().join(&certificate.corpus.path)).unwrap();
+    let Certificate { corpus: record, predictor, artifact, confidence, .. } = certificate;
+    let scene = Scene::new(&corpus, record.prior, predictor).unwrap();
+    let frozen = scene.frozen(&artifact.file.sha256, &record.sha256);
+    let sample = certificate.documents.as_ref().unwrap();
+    let drawn = scene.draw(Unit::Document, sample.draw(), &frozen).unwrap();
+    let terms = Terms {
+        vocab: record.tokenizer.vocab_size,
+        code_length: Bits::whole(artifact.code_length),
+        models: NonZeroU64::MIN,
+        failure: confidence.failure_probability / confidence.claims as f64,
+    };
+    scene.claims(scores, &[Some(drawn), None], &[bounds::Metric::BitsPerToken], terms).unwrap()
+}
+
 type Change = fn(&mut gpt2_model::TokenScores);
 
 #[test]
@@ -54,10 +81,11 @@ fn a_full_verification_looks_at_every_score() {
     assert_eq!(verdicts(&path), [None, None]);
     let scores_path = path.with_file_name("scores.safetensors");
     let honest = std::fs::read(&scores_path).unwrap();
-    let changes: [(Change, &str); 3] = [
+    let changes: [(Change, &str); 4] = [
         (|it| it.rank.iter_mut().for_each(|rank| *rank ^= 1), "have another rank than in"),
         (|it| it.entropy[7] += 0.1, "a token's entropy differs by 0."),
         (|it| it.entropy[7] = f32::MAX, "a token's entropy differs by"),
+        (|it| it.ln_p.iter_mut().for_each(|ln_p| *ln_p = (*ln_p + 1e-3).min(0.0)), "bound on"),
     ];
     for (change, reason) in changes {
         let mut scores = ScoreFile::from_bytes(&honest, &scores_path).unwrap();
@@ -66,11 +94,32 @@ fn a_full_verification_looks_at_every_score() {
         std::fs::write(&scores_path, &bytes).unwrap();
         let mut forged = certificate.clone();
         forged.scores.sha256 = Sha256Hash::of(&[&bytes]);
+        forged.bounds = restated(&path, &forged, &scores);
         forged.with_hash().write(&path).unwrap();
         let [plain, full] = verdicts(&path);
         assert_eq!(plain, None, "{reason}");
         assert!(full.as_ref().is_some_and(|it| it.contains(reason)), "{full:?}");
     }
+}
+
+#[test]
+fn a_certificate_is_about_the_text_of_the_training_without_the_prior_part() {
+    let (_dir, path, certificate) = certified();
+    let refuted = |forged: Certificate, reason: &str| {
+        forged.with_hash().write(&path).unwrap();
+        let [plain, _] = verdicts(&path);
+        assert!(plain.as_ref().is_some_and(|it| it.contains(reason)), "{plain:?}");
+    };
+    let mut forged = certificate.clone();
+    forged.corpus.prior = Some(Partition { fraction: 0.5, seed: 0 });
+    refuted(forged, "the prior part is stated as Some");
+    let artifact_path = path.with_file_name("model.sublora");
+    let mut artifact = crate::Artifact::read(&artifact_path).unwrap();
+    artifact.spec.corpus = Sha256Hash::of(&[b"another text"]);
+    artifact.write(&artifact_path).unwrap();
+    let mut forged = certificate;
+    forged.artifact.file.sha256 = Sha256Hash::of(&[&std::fs::read(&artifact_path).unwrap()]);
+    refuted(forged, "the text of the training is stated as");
 }
 
 #[test]
@@ -108,4 +157,22 @@ fn a_forged_number_is_refuted() {
         forged.with_hash().write(&path).unwrap();
         assert_eq!(verdicts(&path), [None, None]);
     }
+}
+
+#[test]
+fn a_choice_among_runs_is_paid_for_twice() {
+    let (_dir, _, certificate) = certified_with(&["certify.documents=5"]);
+    let (_dir, _, chosen) = certified_with(&["certify.documents=5", "certify.configurations=1024"]);
+    assert_eq!(chosen.artifact.code_length, certificate.artifact.code_length + 10);
+    let strict = |it: &Certificate| it.bounds[0].sampling_term;
+    // Hoeffding: the square of the term rises by Delta^2 ln(1024)/(2 * 5); the weight may be another.
+    assert!(strict(&chosen) > strict(&certificate) + 0.5, "{chosen:?}");
+}
+
+#[test]
+fn a_sample_of_one_makes_the_claims_it_can() {
+    let (_dir, path, certificate) = certified_with(&["certify.documents=1"]);
+    let names: Vec<&str> = certificate.bounds.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["strict", "kl-inverse"]); // the others need a variance
+    assert_eq!(verdicts(&path), [None, None]);
 }

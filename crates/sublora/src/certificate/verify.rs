@@ -1,8 +1,10 @@
 //! Checks a certificate against what it talks about.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::path::Path;
 
+use adapters::LoraGpt2;
 use bounds::{Bits, Unit};
 use burn::tensor::Device;
 use corpus::{Corpus, Sha256Hash};
@@ -10,12 +12,13 @@ use gpt2_model::{CheckpointError, TokenScores};
 
 use super::certify::metrics;
 use super::evidence::Terms;
-use super::scene::{Drawn, Scene, frozen};
+use super::scene::{Drawn, Scene};
 use super::scores::ScoreFile;
 use super::{Certificate, Claim, MetricName, SampleRecord};
 use crate::artifact::{Artifact, CodeLength};
 use crate::atomic::FileError;
-use crate::scoring::{Pace, score_windows, tell};
+use crate::blocks::Blocks;
+use crate::scoring::{Pace, extend, score_windows, tell};
 use crate::spec::BaseIdentity;
 use crate::{Error, Progress};
 
@@ -25,6 +28,9 @@ const TOLERANCE: f64 = 1e-9;
 const SCORE_TOLERANCE: f32 = 2e-3;
 /// Largest share of tokens whose rank may differ: near-ties fall differently on another device.
 const RANK_TOLERANCE: f64 = 1e-3;
+/// Largest difference of a claim that is recomputed from such scores, in bits per token or as a
+/// fraction.
+const CLAIM_TOLERANCE: f64 = 2e-4;
 /// Most windows evaluated at a time, whatever a certificate says.
 const MAX_BATCH: usize = 1 << 10;
 /// Most threads that do so.
@@ -96,7 +102,7 @@ fn check(
     let bits = CodeLength::of(&artifact.payload, certificate.artifact.configurations);
     same("code length in bits", &certificate.artifact.bits, &bits)?;
     same("code length", &certificate.artifact.code_length, &bits.total())?;
-    same("base", &certificate.artifact.base, &artifact.spec.base)?;
+    same_training(&certificate, &artifact)?;
 
     let corpus = Corpus::open(folder.join(&certificate.corpus.path))?;
     same("corpus hash", &certificate.corpus.sha256, &corpus.sha256())?;
@@ -115,24 +121,29 @@ fn check(
     same("number of documents", &certificate.corpus.documents, &scene.blocks.documents())?;
     same("number of tokens", &certificate.corpus.tokens, &scene.blocks.predictions())?;
 
-    let frozen = frozen(
-        &certificate.artifact.file.sha256,
-        &certificate.corpus.sha256,
-        &certificate.predictor,
-    );
-    let draw = |unit, record: &Option<SampleRecord>| -> Result<Option<Drawn>, Error> {
-        let Some(record) = record else { return Ok(None) };
-        let drawn = scene.draw(unit, record.draw(), &frozen)?;
-        same("sample", record, &drawn.record)?;
-        Ok(Some(drawn))
-    };
-    let drawn =
-        [draw(Unit::Document, &certificate.documents)?, draw(Unit::Token, &certificate.positions)?];
+    same("dtype", &certificate.predictor.dtype.as_str(), &"f32")?;
 
     let scores_path = folder.join(&certificate.scores.path);
     let bytes = hashed(&scores_path, &certificate.scores.sha256, "score file")?;
     let scored = ScoreFile::from_bytes(&bytes, &scores_path)?;
     let levels = [&scored.documents, &scored.positions];
+    let frozen = scene.frozen(&certificate.artifact.file.sha256, &certificate.corpus.sha256);
+    let draw = |unit, record: &Option<SampleRecord>, scores: &Option<TokenScores>| {
+        let Some(record) = record else { return Ok(None) };
+        let tokens = scores.as_ref().map_or(0, |scores| scores.ln_p.len() as u64);
+        if record.size.is_some_and(|size| size > tokens) {
+            let reason =
+                format!("the sample of the {unit} level has more units than scored tokens");
+            return Err(Error::Mismatch(reason));
+        }
+        let drawn = scene.draw(unit, record.draw(), &frozen)?;
+        same("sample", record, &drawn.record)?;
+        Ok(Some(drawn))
+    };
+    let drawn = [
+        draw(Unit::Document, &certificate.documents, &scored.documents)?,
+        draw(Unit::Token, &certificate.positions, &scored.positions)?,
+    ];
     for (scores, drawn) in levels.into_iter().zip(&drawn) {
         let found = scores.as_ref().map(|scores| scores.ln_p.len() as u64);
         let expected = drawn.as_ref().and_then(|drawn| drawn.offsets.last().copied());
@@ -154,6 +165,8 @@ fn check(
     let terms = Terms {
         vocab: corpus.manifest().tokenizer.vocab_size,
         code_length: Bits::whole(bits.total()),
+        models: NonZeroU64::new(certificate.artifact.configurations)
+            .ok_or_else(|| Error::value("artifact.configurations", &0, "at least 1"))?,
         failure: confidence.failure_probability / confidence.claims as f64,
     };
     let claims = scene.claims(&scored, &drawn, &metrics(&top_k)?, terms)?;
@@ -162,39 +175,82 @@ fn check(
         agree(stated, found)?;
     }
 
-    let mut rescored = 0;
-    let mut largest = 0_f32;
-    if let Some(device) = device {
-        let base = match (&artifact.spec.base, &certificate.artifact.base_path) {
-            (BaseIdentity::Random, _) | (_, None) => None,
-            (_, Some(path)) => Some(gpt2_model::load(&folder.join(path), device)?),
-        };
-        let model = artifact.rebuild(base, device)?;
-        for (scores, drawn) in levels.into_iter().zip(&drawn) {
-            let (Some(scores), Some(drawn)) = (scores, drawn) else { continue };
-            progress.begin("verify", "windows", drawn.windows.len() as u64);
-            let (start, mut at, mut other_ranks) = (now(), 0, 0);
-            // A stranger's numbers, and ones that no score depends on.
-            let batch = certificate.predictor.batch.clamp(1, MAX_BATCH);
-            let pace = Pace { batch, shards: certificate.predictor.shards.clamp(1, MAX_SHARDS) };
-            score_windows(&model, &scene.blocks, &drawn.windows, pace, |number, found| {
-                largest = largest.max(compare(scores, at, &found)?);
-                other_ranks += ranks_that_differ(scores, at, &found);
-                at += found.ln_p.len();
-                let done = ((number + 1) * batch).min(drawn.windows.len()) as u64;
-                tell(progress, done, at as u64, now() - start)
-            })?;
-            progress.end();
-            if other_ranks as f64 > (at as f64 * RANK_TOLERANCE).ceil() {
-                let reason = format!(
-                    "{other_ranks} of {at} tokens have another rank than in the score file"
-                );
-                return Err(Error::Mismatch(reason));
-            }
-            rescored += at as u64;
+    let Some(device) = device else { return Ok((certificate, 0, 0.0)) };
+    let base = match (&artifact.spec.base, &certificate.artifact.base_path) {
+        (BaseIdentity::Random, _) | (_, None) => None,
+        (_, Some(path)) => Some(gpt2_model::load(&folder.join(path), device)?),
+    };
+    let model = artifact.rebuild(base, device)?;
+    // Strangers' numbers, and ones that no score depends on.
+    let batch = certificate.predictor.batch.clamp(1, MAX_BATCH);
+    let pace = Pace { batch, shards: certificate.predictor.shards.clamp(1, MAX_SHARDS) };
+    let mut rescoring =
+        Rescoring { model, blocks: &scene.blocks, pace, now, progress, tokens: 0, largest: 0.0 };
+    let mut again = [None, None];
+    for ((scores, drawn), again) in levels.into_iter().zip(&drawn).zip(&mut again) {
+        let (Some(scores), Some(drawn)) = (scores, drawn) else { continue };
+        *again = Some(rescoring.level(drawn, scores)?);
+    }
+    let Rescoring { tokens, largest, .. } = rescoring;
+    // Small differences of single scores may not add up to another claim.
+    let [documents, positions] = again;
+    let claims =
+        scene.claims(&ScoreFile { documents, positions }, &drawn, &metrics(&top_k)?, terms)?;
+    for (stated, found) in certificate.bounds.iter().zip(&claims) {
+        if (stated.bound - found.bound).abs() > CLAIM_TOLERANCE {
+            return Err(differ(stated, found));
         }
     }
-    Ok((certificate, rescored, largest))
+    Ok((certificate, tokens, largest))
+}
+
+/// Evaluates scored tokens again.
+struct Rescoring<'a> {
+    model: LoraGpt2,
+    blocks: &'a Blocks<'a>,
+    pace: Pace,
+    now: &'a (dyn Fn() -> f64 + Sync),
+    progress: &'a dyn Progress,
+    /// Evaluated so far.
+    tokens: u64,
+    /// Largest difference so far, in nats.
+    largest: f32,
+}
+
+impl Rescoring<'_> {
+    /// Evaluates the windows of a level and compares with what is `stated`.
+    fn level(&mut self, drawn: &Drawn, stated: &TokenScores) -> Result<TokenScores, Error> {
+        let total = drawn.windows.len();
+        self.progress.begin("verify", "windows", total as u64);
+        let start = (self.now)();
+        let (mut again, mut largest, mut other_ranks) = (TokenScores::default(), self.largest, 0);
+        score_windows(&self.model, self.blocks, &drawn.windows, self.pace, |number, found| {
+            let at = again.ln_p.len();
+            largest = largest.max(compare(stated, at, &found)?);
+            other_ranks += ranks_that_differ(stated, at, &found);
+            extend(&mut again, found);
+            let done = ((number + 1) * self.pace.batch).min(total) as u64;
+            tell(self.progress, done, again.ln_p.len() as u64, (self.now)() - start)
+        })?;
+        self.progress.end();
+        let tokens = again.ln_p.len();
+        if other_ranks as f64 > (tokens as f64 * RANK_TOLERANCE).ceil() {
+            let reason = format!(
+                "{other_ranks} of {tokens} tokens have another rank than in the score file"
+            );
+            return Err(Error::Mismatch(reason));
+        }
+        self.largest = largest;
+        self.tokens += tokens as u64;
+        Ok(again)
+    }
+}
+
+/// Compares what certificate and artifact say of base and text.
+fn same_training(certificate: &Certificate, artifact: &Artifact) -> Result<(), Error> {
+    same("base", &certificate.artifact.base, &artifact.spec.base)?;
+    same("text of the training", &certificate.corpus.sha256, &artifact.spec.corpus)?;
+    same("prior part", &certificate.corpus.prior, &artifact.spec.base.prior())
 }
 
 /// Largest difference of a log-probability or an entropy from those stated from token `at` on, in
@@ -260,12 +316,16 @@ fn agree(stated: &Claim, found: &Claim) -> Result<(), Error> {
     if same_kind && numbers(stated).into_iter().zip(numbers(found)).all(close) {
         return Ok(());
     }
+    Err(differ(stated, found))
+}
+
+fn differ(stated: &Claim, found: &Claim) -> Error {
     let metric = match stated.metric {
         MetricName::BitsPerToken => "bits per token".to_owned(),
         MetricName::TopKError => format!("top-{} error", stated.k.unwrap_or(0)),
     };
-    Err(Error::Mismatch(format!(
+    Error::Mismatch(format!(
         "the {} bound on {metric} at the {} level is stated as {} (weight {:?}), but is {} (weight {:?})",
         stated.name, stated.unit, stated.bound, stated.alpha, found.bound, found.alpha
-    )))
+    ))
 }

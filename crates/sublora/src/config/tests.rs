@@ -89,9 +89,29 @@ fn values_that_no_run_can_have_are_refused() {
         ("train.steps=-1", "invalid value"),
         ("train.batch=0", "`train.batch` is 0, expected at least 1"),
         ("train.shards=3", "`train.shards` is 3, expected a divisor of `batch` 8"),
-        ("train.clip=nan", "`train.clip` is NaN, expected 0 or more"),
+        ("train.steps=0", "`train.steps` is 0, expected at least 1"),
+        ("train.eval_batches=0", "`train.eval_batches` is 0, expected at least 1"),
+        ("train.clip=nan", "`train.clip` is NaN, expected a number above 0"),
+        ("train.clip=0.0", "`train.clip` is 0, expected a number above 0"),
+        ("train.weight_decay=-1.0", "`train.weight_decay` is -1, expected 0 or more"),
+        ("train.learning_rate.peak=0.0", "`train.learning_rate.peak` is 0, expected a number"),
+        ("train.learning_rate.peak=inf", "`train.learning_rate.peak` is inf, expected a number"),
+        ("train.learning_rate.peak=nan", "`train.learning_rate.peak` is NaN, expected a number"),
+        ("train.learning_rate.floor=1.1", "`train.learning_rate.floor` is 1.1, expected a frac"),
+        ("train.learning_rate.floor=nan", "`train.learning_rate.floor` is NaN, expected a frac"),
         ("base={ kind = \"prior-split\", fraction = 1.0 }", "`base.fraction` is 1"),
+        (
+            "base={ kind = \"prior-split\", fraction = 0.5, train = { learning_rate.peak = -1.0 } }",
+            "`base.train.learning_rate.peak` is -1, expected a number above 0",
+        ),
         ("compress.levels=0", "`compress.levels` is 0, expected 1 to 255"),
+        ("compress.qat_learning_rate=-1.0", "`compress.qat_learning_rate` is -1, expected a num"),
+        (
+            "compress.codebook={ kind = \"entropy-constrained\", lambda = -1.0 }",
+            "`compress.codebook`: lambda is -1, expected a finite number",
+        ),
+        ("certify.top_k=[0]", "`certify.top_k` is [0], expected different numbers above 0"),
+        ("certify.top_k=[5, 1, 5]", "`certify.top_k` is [5, 1, 5], expected different numbers"),
         ("certify.batch=0", "`certify.batch` is 0, expected at least 1"),
         ("certify.configurations=0", "`certify.configurations` is 0"),
         ("certify.failure_probability=1.0", "`certify.failure_probability` is 1"),
@@ -104,4 +124,26 @@ fn values_that_no_run_can_have_are_refused() {
         refused("", &[assignment], &[reason]);
     }
     refused("", &["lora.dropout=0.1", "train.shards=2"], &["1 where `lora.dropout`"]);
+}
+
+#[test]
+fn values_that_do_not_fit_the_model_or_the_text_are_refused() {
+    let base = "base={ kind = \"prior-split\", fraction = 0.5, train = { seq = 32 } }";
+    let fits = ["model.n_positions=32", "train.seq=32", base, "certify.stride=32"];
+    let check = |change: &str| {
+        let config = parse("[certify]\ntop_k = [256]", &[&fits[..], &[change]].concat()).unwrap();
+        let shape = config.model.shape(257).unwrap();
+        config.validate_for(&shape, 257).map_err(|error| error.to_string())
+    };
+    check("seed=1").unwrap();
+    let cases = [
+        ("train.seq=33", "`train.seq` is 33, expected at most the model's context"),
+        ("base.train.seq=33", "`base.train.seq` is 33, expected at most the model's context"),
+        ("certify.stride=33", "`certify.stride` is 33, expected at most the model's context"),
+        ("certify.top_k=[1, 257]", "`certify.top_k` is [1, 257], expected numbers below the 257"),
+    ];
+    for (change, reason) in cases {
+        let error = check(change).unwrap_err();
+        assert!(error.starts_with(reason), "{error}");
+    }
 }

@@ -127,7 +127,7 @@ fn an_interrupted_run_ends_as_one_that_was_not() {
     let verdict = verify(&parts.certificate_path(), Some(&parts.device), &|| 0.0, &()).unwrap();
     assert!(matches!(verdict, Verification::Confirmed { .. }), "{verdict:?}");
     let left: Vec<_> = std::fs::read_dir(&parts.folder).unwrap().collect();
-    assert_eq!(left.len(), 8); // no partial scores among them: config, four folders, three files
+    assert_eq!(left.len(), 9); // no partial scores: config, provenance, four folders, three files
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_killed_run_without_a_checkpoint_starts_again() {
     let run = run(dir.path().join("run"), &corpus, &["base={ kind = \"random\" }"], &());
     std::fs::create_dir_all(run.folder.join("train")).unwrap();
     std::fs::write(run.folder.join("train/metrics.jsonl"), "{\"step\":0}\n{\"st").unwrap();
-    std::fs::write(run.folder.join("config.toml"), toml::to_string(&run.config).unwrap()).unwrap();
+    run.record().unwrap();
     run.train(true).unwrap();
     let metrics = std::fs::read_to_string(run.folder.join("train/metrics.jsonl")).unwrap();
     assert!(metrics.starts_with("{\"step\":0,\"train/bits_per_token\":"), "{metrics}");
@@ -178,12 +178,216 @@ fn a_folder_is_one_run() {
     let random = ["base={ kind = \"random\" }", "train.steps=1"];
     let mut run = run(dir.path().join("run"), &corpus, &random, &());
     let untrained = run.compress(false).unwrap_err().to_string();
-    assert!(untrained.ends_with("holds no trained model; train it first"), "{untrained}");
+    assert!(untrained.ends_with("holds no trained model"), "{untrained}");
     run.train(false).unwrap();
     let again = run.train(false).unwrap_err().to_string();
-    assert!(again.ends_with("already holds a run; resume it or name another folder"), "{again}");
+    assert!(again.ends_with("already holds a run"), "{again}");
     run.train(true).unwrap();
     run.config.seed += 1;
     let other = run.train(true).unwrap_err().to_string();
     assert_eq!(other, "the configuration is not the one this run was started with");
+}
+
+#[test]
+fn what_is_wrong_is_found_before_a_folder_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let checkpoint = dir.path().join("checkpoint");
+    let (spec, folder) = (fixture::spec(16), dir.path().join("run"));
+    gpt2_model::save(&fixture::base(&spec), &spec.model, &checkpoint).unwrap();
+    let checkpoint = format!("base={{ kind = \"checkpoint\", path = {checkpoint:?} }}");
+    let random = "base={ kind = \"random\" }";
+    let cases: [(&[&str], &str); 11] = [
+        (&["train.seq=17"], "`train.seq` is 17, expected at most the model's context"),
+        (&["base.train.seq=17"], "`base.train.seq` is 17"),
+        (&[random, "train.seq=17"], "`train.seq` is 17"),
+        (&[&checkpoint, "train.seq=17"], "`train.seq` is 17"),
+        (&["certify.stride=17"], "`certify.stride` is 17"),
+        (&["certify.top_k=[300]"], "`certify.top_k` is [300]"),
+        (&["sublora.intrinsic_dim=100000"], "100000"),
+        (&[random, "sublora.intrinsic_dim=100000"], "100000"),
+        (&["lora.sites=[]"], "nothing to train"),
+        (&["model.n_head=3"], "`n_head` is 3"),
+        (&["base.fraction=1e-6"], "window"),
+    ];
+    for (overrides, reason) in cases {
+        let error = run(folder.clone(), &corpus, overrides, &()).train(false).unwrap_err();
+        assert!(error.to_string().contains(reason), "{overrides:?}: {error}");
+        assert!(!folder.exists(), "{overrides:?}");
+    }
+    let mut run = run(folder, &corpus, &[random], &());
+    run.config.train.eval_batches = 0; // not from a file
+    let error = run.train(false).unwrap_err().to_string();
+    assert!(error.contains("`train.eval_batches` is 0") && !run.folder.exists(), "{error}");
+}
+
+#[test]
+fn only_a_finished_training_is_compressed() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let (random, impatient) = ("base={ kind = \"random\" }", Impatient(AtomicU64::new(0)));
+    let run = run(dir.path().join("run"), &corpus, &[random], &impatient);
+    assert!(matches!(run.train(false), Err(Error::Interrupted)));
+    let error = run.compress(false).unwrap_err().to_string();
+    assert!(error.ends_with("run` is trained for 3 of 11 steps"), "{error}");
+    insist(|_| run.train(true));
+    insist(|_| run.compress(true));
+}
+
+#[test]
+fn other_levels_begin_another_quantisation_aware_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let random = "base={ kind = \"random\" }";
+    let changes: [&[&str]; 4] = [
+        &[],
+        &["compress.levels=3"],
+        &["compress.codebook={ kind = \"uniform\" }"],
+        &["compress.qat_learning_rate=1e-2"],
+    ];
+    let again = run(dir.path().join("run"), &corpus, &[random], &());
+    again.train(false).unwrap();
+    let mut artifacts = Vec::new();
+    for (i, change) in changes.into_iter().enumerate() {
+        // Changed in a run that was compressed before, and from the start.
+        let overrides = [&[random], change].concat();
+        let fresh = run(dir.path().join(format!("fresh{i}")), &corpus, &overrides, &());
+        fresh.train(false).unwrap();
+        let changed = run(again.folder.clone(), &corpus, &overrides, &());
+        let artifact = changed.compress(true).unwrap();
+        assert_eq!(artifact, fresh.compress(true).unwrap(), "{change:?}");
+        assert!(!artifacts.contains(&artifact), "{change:?}");
+        artifacts.push(artifact);
+    }
+}
+
+#[test]
+fn a_base_that_was_there_before_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let run = run(dir.path().join("run"), &corpus, &[], &());
+    std::fs::create_dir_all(run.folder.join("base")).unwrap();
+    assert!(matches!(run.train(false), Err(Error::RunExists(_))));
+    assert!(matches!(run.train(true), Err(Error::RunExists(_))));
+}
+
+fn error<T>(result: Result<T, Error>) -> String {
+    result.err().unwrap().to_string()
+}
+
+#[test]
+fn a_run_stays_with_its_corpus() {
+    let dir = tempfile::tempdir().unwrap();
+    let prose = fixture::prose(40, 20);
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &prose, 0.2);
+    let other = fixture::corpus(&dir.path().join("other"), &prose[1..], 0.2);
+    let folder = dir.path().join("run");
+    let random = "base={ kind = \"random\" }";
+    let ours = run(folder.clone(), &corpus, &[random], &());
+    ours.train(false).unwrap();
+    let theirs = run(folder.clone(), &other, &[random], &());
+    let [expected, found] = [&corpus, &other].map(Corpus::sha256);
+    let said = format!("was trained on the corpus {expected}, this one is {found}");
+    assert!(error(theirs.train(true)).ends_with(&said));
+    assert!(error(theirs.compress(true)).ends_with(&said));
+    let artifact = ours.compress(true).unwrap();
+    assert!(error(theirs.certify(0)).ends_with(&said));
+    assert!(error(theirs.held_out(&artifact, Split::Val, None)).ends_with(&said));
+    ours.certify(0).unwrap();
+    assert!(ours.held_out(&artifact, Split::Val, None).unwrap().is_some());
+    // To generate, the same tokens are enough.
+    theirs.generate(&artifact, &[101], 2, 1.0, 0).unwrap();
+    let path = folder.join("provenance.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"eot\": 256", "\"eot\": 255")).unwrap();
+    let said = error(theirs.generate(&artifact, &[101], 2, 1.0, 0));
+    assert!(said.contains("was trained on tokens of `byte`"), "{said}");
+    std::fs::write(&path, text.replace("\"version\": 1", "\"version\": 2")).unwrap();
+    assert!(error(ours.certify(0)).ends_with("its version is 2, this program reads 1"));
+}
+
+#[test]
+fn a_base_that_saw_the_text_is_no_prior() {
+    let dir = tempfile::tempdir().unwrap();
+    let prose = fixture::prose(40, 20);
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &prose, 0.0);
+    let first = run(dir.path().join("first"), &corpus, &[], &());
+    first.train(false).unwrap();
+    let artifact = first.compress(false).unwrap();
+    assert_eq!(artifact.spec.corpus, corpus.sha256());
+    assert_eq!(artifact.spec.base.prior(), Some(Partition { fraction: 0.5, seed: 137 }));
+
+    let base = format!("base={{ kind = \"checkpoint\", path = {:?} }}", first.folder.join("base"));
+    let second = run(dir.path().join("second"), &corpus, &[&base], &());
+    let said = error(second.train(false));
+    let part = format!("a part of the corpus {}: fraction 0.5, seed 137", corpus.sha256());
+    assert!(said.ends_with(&part) && !second.folder.exists(), "{said}");
+    // To another text it is a checkpoint like any other, and the artifact says so.
+    let other = fixture::corpus(&dir.path().join("other"), &fixture::prose(80, 20)[40..], 0.0);
+    let second = run(second.folder.clone(), &other, &[&base], &());
+    second.train(false).unwrap();
+    let base = second.compress(false).unwrap().spec.base;
+    assert!(base.is_external() && !artifact.spec.base.is_external(), "{base:?}");
+
+    // Nor does a run take another base, or another prior part, than its own.
+    let mut changed = run(first.folder.clone(), &corpus, &["base.fraction=0.4"], &());
+    assert!(error(changed.certify(0)).ends_with("made with another prior part of the corpus"));
+    changed.config = first.config.clone();
+    let path = first.folder.join("base/provenance.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"seed\": 137", "\"seed\": 138")).unwrap();
+    assert!(error(changed.compress(true)).ends_with("made with another prior part of the corpus"));
+    // One that was killed before it wrote the file writes it when it goes on.
+    std::fs::remove_file(&path).unwrap();
+    changed.train(true).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn numbers_that_are_none_stop_the_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(40, 20), 0.2);
+    let (random, peak) = ("base={ kind = \"random\" }", "train.learning_rate.peak=1e30");
+    let [cold, flat] = ["train.learning_rate.warm_up=0", "train.learning_rate.floor=1.0"];
+    let train = |name: &str, overrides: &[&str]| {
+        let overrides = [&[random, cold, flat], overrides].concat();
+        let run = run(dir.path().join(name), &corpus, &overrides, &());
+        (error(run.train(false)), run)
+    };
+    let (said, run) = train("loss", &[peak]);
+    assert_eq!(said, "train: the loss is NaN at step 1, at a learning rate of 1e30");
+    assert!(!run.folder.join("train/last.safetensors").exists());
+    let (said, run) = train("held-out", &[peak, "train.eval_every=1"]);
+    assert_eq!(said, "train: the held-out loss is NaN at step 0, at a learning rate of 1e30");
+    assert!(error(run.compress(false)).ends_with("holds no trained model"));
+    // What was finished before is kept: quantisation-aware training fails, the run does not.
+    let qat = ["compress.qat_learning_rate=1e30", "compress.qat_steps=3"];
+    let overrides = [&[random], &qat[..]].concat();
+    let run = self::run(dir.path().join("qat"), &corpus, &overrides, &());
+    run.train(false).unwrap();
+    let said = error(run.compress(false));
+    let expected =
+        "quantisation-aware training: the loss is NaN at step 1, at a learning rate of 1e30";
+    assert_eq!(said, expected);
+    run.train(true).unwrap();
+}
+
+#[cfg(unix)] // one root, so that a relative path leads everywhere
+#[test]
+fn a_checkpoint_is_found_from_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.0);
+    let (spec, checkpoint) = (fixture::spec(16), dir.path().join("checkpoint"));
+    gpt2_model::save(&fixture::base(&spec), &spec.model, &checkpoint).unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(checkpoint.strip_prefix("/").unwrap());
+    let base = format!("base={{ kind = \"checkpoint\", path = {relative:?} }}");
+    let run = run(dir.path().join("run"), &corpus, &[&base], &());
+    run.train(false).unwrap();
+    let BaseConfig::Checkpoint { path } = Run::read_config(&run.folder, &[]).unwrap().base else {
+        panic!("another kind of base")
+    };
+    assert!(path.is_absolute() && relative.is_relative(), "{path:?}");
+    run.train(true).unwrap();
 }

@@ -97,7 +97,8 @@ impl Trainer<'_> {
     /// from the last checkpoint and comes to the same losses as a run that never stopped.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] after a checkpoint if the listener asked for it; else what failed.
+    /// [`Error::Interrupted`] after a checkpoint if the listener asked for it, [`Error::Diverged`] at
+    /// the first number that is none; else what failed.
     pub fn run(
         &self,
         task: &str,
@@ -126,7 +127,14 @@ impl Trainer<'_> {
         let (mut since, mut tokens) = ((self.now)(), 0_u64);
         for step in start..self.config.steps {
             let learning_rate = self.config.learning_rate.at(step, self.config.steps);
+            let finite = |what, value: f64| {
+                if value.is_finite() {
+                    return Ok(());
+                }
+                Err(Error::Diverged { task: task.to_owned(), what, value, step, learning_rate })
+            };
             let (loss, grads) = self.gradients(&model, &data.train, step)?;
+            finite("loss", loss)?;
             model = parameters.step(model, grads, learning_rate)?;
             tokens += (self.config.batch * self.config.seq) as u64 * self.config.accumulation;
             let rate = tokens as f64 / ((self.now)() - since).max(1e-9);
@@ -143,6 +151,7 @@ impl Trainer<'_> {
                     Some(windows) => self.evaluate(&model, windows)?,
                     None => loss,
                 };
+                finite("held-out loss", held_out)?;
                 let bits = held_out / std::f64::consts::LN_2;
                 metrics.record(step, &[("held_out/bits_per_token", bits)])?;
                 if held_out < outcome.best_loss {
@@ -156,6 +165,9 @@ impl Trainer<'_> {
                     values: parameters.values(&model)?,
                     optimizer: parameters.optimizer()?,
                 };
+                for value in state.values.iter().flat_map(|(_, values)| values) {
+                    finite("trained number", f64::from(*value))?;
+                }
                 if outcome.best_step == done {
                     State { optimizer: Vec::new(), ..state.clone() }.write(&best)?;
                 }
@@ -184,6 +196,15 @@ impl Trainer<'_> {
     ) -> Result<LoraGpt2, Error> {
         let best = State::read(&self.folder.join("best.safetensors"))?;
         parameters.restore(model, &best.values, None)
+    }
+
+    /// Steps taken at the last checkpoint; none before the first.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn steps_taken(&self) -> Result<Option<u64>, Error> {
+        let last = self.folder.join("last.safetensors");
+        if last.exists() { Ok(Some(State::read(&last)?.step)) } else { Ok(None) }
     }
 
     /// Mean loss of a step's micro-batches, in nats, and the gradients of that mean.
@@ -228,12 +249,12 @@ impl Trainer<'_> {
         let model = model.valid();
         let device = model.wte.weight.device();
         let mut total = 0.0;
-        for micro_batch in 0..self.config.eval_batches.max(1) {
+        for micro_batch in 0..self.config.eval_batches {
             let index = WindowIndex { step: 0, micro_batch, row: 0 };
             let (x, y) = batch(windows, index, self.config.batch, &device);
             total += scalar(mean_loss(&model, x, &y))?;
         }
-        Ok(total / self.config.eval_batches.max(1) as f64)
+        Ok(total / self.config.eval_batches as f64)
     }
 }
 

@@ -69,7 +69,7 @@ impl ModuleMapper for Tie<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.join(".");
-        let Some(tensor) = self.layout.tensors().iter().find(|it| it.name() == name) else {
+        let Some(tensor) = self.layout.tensor(&name) else {
             return param;
         };
         let shape: [usize; D] = tensor.shape().try_into().unwrap();

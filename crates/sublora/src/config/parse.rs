@@ -1,0 +1,44 @@
+//! From the text of a file and what overrides it.
+
+use super::RunConfig;
+use crate::Error;
+
+impl RunConfig {
+    /// Reads a configuration and what overrides it, each `table.key=value` with a TOML value (a bare
+    /// word is a string).
+    ///
+    /// # Errors
+    /// The offending key, with the keys or values that are known.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
+        let mut table: toml::Table = text.parse().map_err(|error| Error::config(&error))?;
+        for assignment in overrides {
+            let (path, value) = assignment
+                .split_once('=')
+                .ok_or_else(|| Error::Config(format!("`{assignment}` is no `key=value`")))?;
+            let value = format!("value = {value}")
+                .parse::<toml::Table>()
+                .ok()
+                .and_then(|mut table| table.remove("value"))
+                .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+            set(&mut table, path, value)?;
+        }
+        let config: Self = table.try_into().map_err(|error| Error::config(&error))?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), Error> {
+    let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    let last = keys.pop().filter(|key| !key.is_empty());
+    let last = last.ok_or_else(|| Error::Config(format!("`{path}` names no key")))?;
+    let mut here = table;
+    for key in keys {
+        let next = here.entry(key).or_insert_with(|| toml::Table::new().into());
+        here = next
+            .as_table_mut()
+            .ok_or_else(|| Error::Config(format!("`{key}` in `{path}` is no table")))?;
+    }
+    here.insert(last.to_owned(), value);
+    Ok(())
+}

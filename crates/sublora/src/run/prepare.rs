@@ -1,0 +1,174 @@
+//! What a run starts from: shape, base, adapters, projector, windows.
+
+use adapters::LoraGpt2;
+use burn::module::Module;
+use corpus::{Split, WindowSampler};
+use gpt2_model::{Gpt2Config, PlainGpt2};
+use subspace_projectors::Layout;
+
+use super::Run;
+use super::provenance::Provenance;
+use crate::Error;
+use crate::config::{BaseConfig, TrainConfig};
+use crate::spec::{BaseIdentity, Spec};
+use crate::subspace::Subspace;
+use crate::train::{Data, Direct, InSubspace, Parameters, Trainer};
+
+/// A model ready to be trained.
+pub(super) struct Prepared {
+    pub(super) spec: Spec,
+    pub(super) model: LoraGpt2,
+    pub(super) layout: Layout,
+}
+
+/// Documents to train on.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Part {
+    /// Those set aside for the base.
+    Prior,
+    /// The others.
+    Certified,
+}
+
+impl<'a> Run<'a> {
+    /// The shape of the model, to which the whole configuration fits.
+    pub(super) fn shape(&self) -> Result<Gpt2Config, Error> {
+        let vocab = self.corpus.manifest().tokenizer.vocab_size;
+        let shape = match &self.config.base {
+            BaseConfig::Random | BaseConfig::PriorSplit { .. } => {
+                self.config.model.shape(vocab as usize)?
+            }
+            BaseConfig::Checkpoint { path } => {
+                self.provenance().check_unseen(path)?;
+                gpt2_model::read_config(path)?
+            }
+        };
+        if let BaseConfig::Checkpoint { path } = &self.config.base
+            && shape.vocab_size < vocab as usize
+        {
+            let (path, known) = (path.display(), shape.vocab_size);
+            let reason = format!("`{path}` knows {known} tokens, the corpus {vocab}");
+            return Err(Error::Mismatch(reason));
+        }
+        self.config.validate_for(&shape, vocab)?;
+        Ok(shape)
+    }
+
+    /// Everything that training needs but the weights of the base, so that nothing is found wrong
+    /// after `pretraining` them.
+    pub(super) fn rehearse(&self, pretraining: &TrainConfig) -> Result<(), Error> {
+        let spec = self.spec(self.shape()?, BaseIdentity::Random);
+        self.data(pretraining, Part::Prior)?;
+        self.data(&self.config.train, Part::Certified)?;
+        let (_, layout) = spec.assemble(PlainGpt2::zeros(&spec.model, &self.device)?)?;
+        spec.projector(&layout)?;
+        Ok(())
+    }
+
+    /// The base with its adapters.
+    pub(super) fn prepare(&self) -> Result<Prepared, Error> {
+        let device = self.device.clone().autodiff();
+        let shape = self.shape()?;
+        let (base, spec) = match self.base_path() {
+            None => {
+                let spec = self.spec(shape, BaseIdentity::Random);
+                (spec.random_base(&device)?, spec)
+            }
+            Some(path) => {
+                if self.prior().is_some() {
+                    self.provenance().check(&path)?;
+                }
+                let (base, _) = gpt2_model::load(&path, &device)?;
+                let identity = BaseIdentity::of(&base, self.prior())?;
+                (base, self.spec(shape, identity))
+            }
+        };
+        let (model, layout) = spec.assemble(base)?;
+        Ok(Prepared { spec, model, layout })
+    }
+
+    /// What this run is started on.
+    pub(super) fn provenance(&self) -> Provenance {
+        Provenance::new(self.corpus, self.prior())
+    }
+
+    fn spec(&self, model: Gpt2Config, base: BaseIdentity) -> Spec {
+        Spec {
+            model,
+            seed: self.config.seed,
+            corpus: self.corpus.sha256(),
+            base,
+            lora: self.config.lora.clone(),
+            trainable: self.config.trainable.clone(),
+            sublora: self.config.sublora.clone(),
+        }
+    }
+
+    /// Trains all weights on the prior part and writes `base/`.
+    pub(super) fn pretrain(&self, config: &TrainConfig, resume: bool) -> Result<(), Error> {
+        let spec = Spec {
+            lora: None,
+            trainable: vec!["*".to_owned()],
+            sublora: None,
+            ..self.spec(self.shape()?, BaseIdentity::Random)
+        };
+        let random = spec.random_base(&self.device.clone().autodiff())?;
+        let (model, layout) = spec.assemble(random)?;
+        let mut parameters = Direct::new(layout, config);
+        let data = self.data(config, Part::Prior)?;
+        let trainer = self.trainer(config, "pretrain");
+        let (model, _) = trainer.run("pretrain the base", model, &mut parameters, &data, resume)?;
+        let plain: PlainGpt2 = model.valid().map_layers(|_, layer| layer.base, |_, norm| norm);
+        gpt2_model::save(&plain, &spec.model, &self.folder.join("base"))?;
+        Ok(())
+    }
+
+    pub(super) fn parameters(
+        &self,
+        spec: &Spec,
+        model: &LoraGpt2,
+        layout: Layout,
+    ) -> Result<Box<dyn Parameters>, Error> {
+        Ok(match spec.projector(&layout)? {
+            Some(projector) => {
+                let subspace = Subspace::new(model, layout, projector)?;
+                Box::new(InSubspace::new(subspace, &self.config.train, &self.device))
+            }
+            None => Box::new(Direct::new(layout, &self.config.train)),
+        })
+    }
+
+    pub(super) fn trainer<'b>(&'b self, config: &'b TrainConfig, folder: &str) -> Trainer<'b> {
+        let folder = self.folder.join(folder);
+        Trainer { config, folder, now: self.now, progress: self.progress }
+    }
+
+    /// Windows of a part of the training documents, and held-out ones.
+    pub(super) fn data(&self, config: &TrainConfig, part: Part) -> Result<Data<'a>, Error> {
+        let (length, seed) = (config.seq + 1, self.config.seed);
+        let file = self.corpus.split(Split::Train);
+        let train = match self.prior() {
+            None => WindowSampler::new(file, length, seed)?,
+            Some(partition) => {
+                let parts = partition.documents(file.documents())?;
+                let documents = match part {
+                    Part::Prior => parts.prior,
+                    Part::Certified => parts.certified,
+                };
+                WindowSampler::over(file, &documents, length, seed)?
+            }
+        };
+        Ok(Data { train, held_out: self.held_out_windows(config)? })
+    }
+
+    /// Windows of the validation split, if it is long enough for one.
+    pub(super) fn held_out_windows(
+        &self,
+        config: &TrainConfig,
+    ) -> Result<Option<WindowSampler<'a>>, Error> {
+        let (length, seed) = (config.seq + 1, self.config.seed.wrapping_add(1));
+        let val = self.corpus.split(Split::Val);
+        let enough = val.len() >= length as u64;
+        Ok(if enough { Some(WindowSampler::new(val, length, seed)?) } else { None })
+    }
+}
