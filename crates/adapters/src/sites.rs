@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 use counter_rng::Key;
-use gpt2_model::PlainGpt2;
+use gpt2_model::{Gpt2Config, PlainGpt2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -63,11 +63,19 @@ pub enum LoraError {
     /// Rank zero adapts nothing.
     #[error("`rank` is 0, expected at least 1; leave `sites` empty to adapt nothing")]
     Rank,
+    /// A pair with more weights than the map it adapts.
+    #[error("`rank` is {rank}, expected at most the width of the model, {d_model}")]
+    RankAboveWidth {
+        /// The rank.
+        rank: usize,
+        /// The width of the residual stream.
+        d_model: usize,
+    },
     /// Not a probability below one.
     #[error("`dropout` is {0}, expected a number in [0, 1)")]
     Dropout(f64),
-    /// Not a finite number.
-    #[error("`alpha` is {0}, expected a finite number")]
+    /// Not a finite `f32`.
+    #[error("`alpha` is {0}, expected a finite number below 3.4e38")]
     Alpha(f64),
     /// The same site twice.
     #[error("site `{0:?}` is listed twice")]
@@ -86,6 +94,8 @@ impl LoraConfig {
         Site::Head,
     ];
 
+    /// What can be said without a model.
+    ///
     /// # Errors
     /// The first field that makes no sense.
     pub fn validate(&self) -> Result<(), LoraError> {
@@ -95,7 +105,8 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(LoraError::Dropout(self.dropout));
         }
-        if !self.alpha.is_finite() {
+        let largest = f64::from(f32::MAX);
+        if !(-largest..=largest).contains(&self.alpha) {
             return Err(LoraError::Alpha(self.alpha));
         }
         match self.sites.iter().enumerate().find(|(i, site)| self.sites[..*i].contains(site)) {
@@ -104,13 +115,45 @@ impl LoraConfig {
         }
     }
 
+    /// Also holds the adapters against the model they are for: a rank above its width would buy
+    /// weights and no new map, and a file could ask for any number of them.
+    ///
+    /// # Errors
+    /// The first field that makes no sense.
+    pub fn validate_for(&self, model: &Gpt2Config) -> Result<(), LoraError> {
+        self.validate()?;
+        self.check_rank(model.n_embd)
+    }
+
+    fn check_rank(&self, d_model: usize) -> Result<(), LoraError> {
+        match self.rank {
+            rank if rank > d_model => Err(LoraError::RankAboveWidth { rank, d_model }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Weights of the adapters in `model`, both of them valid.
+    pub fn weight_count(&self, model: &Gpt2Config) -> u64 {
+        let (e, vocab, blocks) =
+            (model.n_embd as u64, model.vocab_size as u64, model.n_layer as u64);
+        let widths = self.sites.iter().map(|site| match site {
+            // Input and output width of the adapted part.
+            Site::Query | Site::Key | Site::Value | Site::AttentionOutput => blocks * (e + e),
+            Site::MlpUp | Site::MlpDown => blocks * (e + 4 * e),
+            Site::Head => e + vocab,
+        });
+        self.rank as u64 * widths.sum::<u64>()
+    }
+
     /// Freezes `base` and puts the adapters in: $A$ uniform on $\pm 1/\sqrt{d_{input}}$, $B$ zero. The
     /// bits depend on `key` and the place of the adapter only.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate).
+    /// As [`validate_for`](Self::validate_for).
     pub fn adapt(&self, base: PlainGpt2, key: Key) -> Result<LoraGpt2, LoraError> {
         self.validate()?;
+        let [_vocab, d_model] = base.wte.weight.lazy_shape().dims();
+        self.check_rank(d_model)?;
         let has = |site| self.sites.contains(&site);
         let head = has(Site::Head).then(|| {
             // A view of the embedding: the tied head shares its storage.

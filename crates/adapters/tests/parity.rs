@@ -141,7 +141,9 @@ fn sites_have_the_published_number_of_parameters() {
         let base = PlainGpt2::zeros(&config, &device).unwrap();
         let model = lora.adapt(base, Key::from_seed(1)).unwrap();
         let adapters = parameters(&model).into_iter().filter(|it| it.name.contains(".lora_"));
-        adapters.map(|it| it.shape.iter().product::<usize>()).sum::<usize>()
+        let count = adapters.map(|it| it.shape.iter().product::<usize>()).sum::<usize>();
+        assert_eq!(lora.weight_count(&config), count as u64);
+        count
     };
     let head = 3 * (24 + 50);
     assert_eq!(count(&[Site::Query, Site::Value, Site::Head]), 4 * 2 * 24 * 3 + head);
@@ -155,8 +157,23 @@ fn configurations_that_make_no_sense_are_refused() {
     for dropout in [-0.1, 1.0, f64::NAN] {
         assert!(matches!(refused(LoraConfig { dropout, ..rank_two() }), LoraError::Dropout(_)));
     }
-    let alpha = f64::INFINITY;
-    assert_eq!(refused(LoraConfig { alpha, ..rank_two() }), LoraError::Alpha(alpha));
+    // 1e39 is no `f32`: the scale would be infinite.
+    for alpha in [f64::INFINITY, 1e39, -1e39] {
+        assert_eq!(refused(LoraConfig { alpha, ..rank_two() }), LoraError::Alpha(alpha));
+    }
     let sites = vec![Site::Head, Site::Key, Site::Head];
     assert_eq!(refused(LoraConfig { sites, ..rank_two() }), LoraError::Repeated(Site::Head));
+}
+
+#[test]
+fn a_rank_above_the_width_is_refused_before_anything_is_allocated() {
+    let shape = Gpt2Config { n_layer: 2, n_embd: 24, n_head: 2, ..Gpt2Config::default() };
+    let lora = |rank| LoraConfig { rank, ..LoraConfig::default() };
+    assert_eq!(lora(24).validate_for(&shape), Ok(()));
+    for rank in [25, usize::MAX] {
+        let expected = LoraError::RankAboveWidth { rank, d_model: 24 };
+        assert_eq!(lora(rank).validate_for(&shape), Err(expected.clone()));
+        let base = PlainGpt2::zeros(&shape, &Device::default()).unwrap();
+        assert_eq!(lora(rank).adapt(base, Key::from_seed(1)).err(), Some(expected));
+    }
 }

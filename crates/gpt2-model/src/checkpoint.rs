@@ -12,12 +12,11 @@ use std::path::{Component, Path, PathBuf};
 use burn::tensor::{DType, Device, TensorData};
 use burn_store::{ModuleStore, PytorchStore, SafetensorsStore, bridge};
 use safetensors::tensor::{Dtype, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{
-    Activation, ConfigError, DeviceError, Gpt2Config, PlainGpt2, assign, parameters, read,
-};
+use crate::hf_config::{HfConfig, read_config};
+use crate::{ConfigError, DeviceError, Gpt2Config, PlainGpt2, assign, parameters, read};
 
 /// Why a checkpoint was not read or written.
 #[derive(Debug, Error)]
@@ -105,94 +104,6 @@ pub enum CheckpointError {
     NotFinite(String),
 }
 
-/// `config.json`: the fields that decide what is computed. The rest (dropout, token ids, task
-/// settings) is not ours and is ignored.
-#[derive(Debug, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the fields of a foreign file")]
-struct HfConfig {
-    model_type: String,
-    architectures: Option<Vec<String>>,
-    vocab_size: usize,
-    n_positions: usize,
-    n_embd: usize,
-    n_layer: usize,
-    n_head: usize,
-    #[serde(default)]
-    n_inner: Option<usize>,
-    #[serde(default = "published_activation")]
-    activation_function: String,
-    #[serde(default = "published_epsilon")]
-    layer_norm_epsilon: f64,
-    #[serde(default = "yes")]
-    scale_attn_weights: bool,
-    #[serde(default)]
-    scale_attn_by_inverse_layer_idx: bool,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-    /// Ours: the biases are there for `transformers` only, and zero.
-    #[serde(default = "yes")]
-    bias: bool,
-}
-
-fn published_activation() -> String {
-    "gelu_new".to_owned()
-}
-
-fn published_epsilon() -> f64 {
-    1e-5
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// The shape in `folder/config.json`.
-///
-/// # Errors
-/// A missing or unreadable file, or a model that is not GPT-2 as published.
-pub fn read_config(folder: &Path) -> Result<Gpt2Config, CheckpointError> {
-    let path = folder.join("config.json");
-    let text = fs::read_to_string(&path).map_err(|source| io(&path, source))?;
-    let hf: HfConfig = serde_json::from_str(&text)
-        .map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
-    let unsupported = |reason: String| CheckpointError::Unsupported { path: path.clone(), reason };
-    if hf.model_type != "gpt2" {
-        return Err(unsupported(format!("`model_type` is `{}`, expected `gpt2`", hf.model_type)));
-    }
-    if let Some(n_inner) = hf.n_inner.filter(|&n_inner| n_inner != 4 * hf.n_embd) {
-        return Err(unsupported(format!("`n_inner` is {n_inner}, expected 4 `n_embd`")));
-    }
-    if !hf.scale_attn_weights || hf.scale_attn_by_inverse_layer_idx {
-        return Err(unsupported(
-            "attention is not scaled by the root of the head width".to_owned(),
-        ));
-    }
-    if !hf.tie_word_embeddings {
-        return Err(unsupported("`tie_word_embeddings` is false, expected true".to_owned()));
-    }
-    let activation_function = match hf.activation_function.as_str() {
-        "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluNew,
-        "gelu" => Activation::Gelu,
-        other => {
-            return Err(unsupported(format!(
-                "`activation_function` is `{other}`, expected `gelu_new` or `gelu`"
-            )));
-        }
-    };
-    let config = Gpt2Config {
-        vocab_size: hf.vocab_size,
-        n_positions: hf.n_positions,
-        n_embd: hf.n_embd,
-        n_layer: hf.n_layer,
-        n_head: hf.n_head,
-        activation_function,
-        bias: hf.bias,
-        layer_norm_epsilon: hf.layer_norm_epsilon,
-    };
-    config.validate()?;
-    Ok(config)
-}
-
 /// Loads the model in `folder` onto `device`, in `f32`.
 ///
 /// # Errors
@@ -270,30 +181,6 @@ pub fn save(model: &PlainGpt2, config: &Gpt2Config, folder: &Path) -> Result<(),
     fs::rename(staged.path(), folder).map_err(|source| io(folder, source))?;
     let _ = staged.keep(); // renamed: nothing is left to clean up
     Ok(())
-}
-
-impl HfConfig {
-    fn of(config: &Gpt2Config) -> Self {
-        Self {
-            model_type: "gpt2".to_owned(),
-            architectures: Some(vec!["GPT2LMHeadModel".to_owned()]),
-            vocab_size: config.vocab_size,
-            n_positions: config.n_positions,
-            n_embd: config.n_embd,
-            n_layer: config.n_layer,
-            n_head: config.n_head,
-            n_inner: None,
-            activation_function: match config.activation_function {
-                Activation::GeluNew => "gelu_new".to_owned(),
-                Activation::Gelu => "gelu".to_owned(),
-            },
-            layer_norm_epsilon: config.layer_norm_epsilon,
-            scale_attn_weights: true,
-            scale_attn_by_inverse_layer_idx: false,
-            tie_word_embeddings: true,
-            bias: config.bias,
-        }
-    }
 }
 
 /// The tensors of a folder by their name without prefix, read when taken.
@@ -405,7 +292,7 @@ fn is_bias(name: &str) -> bool {
     name.rsplit('.').next() == Some("bias")
 }
 
-fn io(path: &Path, source: std::io::Error) -> CheckpointError {
+pub(crate) fn io(path: &Path, source: std::io::Error) -> CheckpointError {
     CheckpointError::Io { path: path.to_owned(), source }
 }
 

@@ -88,12 +88,29 @@ pub enum ConfigError {
         /// Its limit.
         limit: usize,
     },
+    /// More weights than this program addresses.
+    #[error("the shape has at least {weights} weights, expected at most {limit}")]
+    TooManyWeights {
+        /// How many there are.
+        weights: u64,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl Gpt2Config {
-    /// Largest value of any single dimension: keeps every product of two within 64 bits and a
-    /// hostile file from asking for the moon.
+    /// Largest vocabulary and width: `f32` counts as far, and no product of two leaves 64 bits.
     pub const MAX_DIMENSION: usize = 1 << 24;
+
+    /// Longest context: attention holds the square of it.
+    pub const MAX_POSITIONS: usize = 1 << 16;
+
+    /// Most blocks: each takes some kilobytes before it holds a weight.
+    pub const MAX_LAYERS: usize = 1 << 12;
+
+    /// Most weights, 64 GiB of `f32`: a file cannot ask for more. The largest published model of
+    /// this shape, Cerebras-GPT 13B (arXiv:2304.03208), has three quarters of them.
+    pub const MAX_WEIGHTS: u64 = 1 << 34;
 
     /// The shape called `name` in the tables of the literature, with GPT-2's vocabulary and context.
     ///
@@ -116,19 +133,23 @@ impl Gpt2Config {
     /// The first field that makes this no GPT-2.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("n_positions", self.n_positions),
-            ("n_embd", self.n_embd),
-            ("n_layer", self.n_layer),
-            ("n_head", self.n_head),
+            ("vocab_size", self.vocab_size, Self::MAX_DIMENSION),
+            ("n_positions", self.n_positions, Self::MAX_POSITIONS),
+            ("n_embd", self.n_embd, Self::MAX_DIMENSION),
+            ("n_layer", self.n_layer, Self::MAX_LAYERS),
+            ("n_head", self.n_head, Self::MAX_DIMENSION),
         ];
-        for (name, value) in sizes {
+        for (name, value, limit) in sizes {
             if value == 0 {
                 return Err(ConfigError::Zero(name));
             }
-            if value > Self::MAX_DIMENSION {
-                return Err(ConfigError::TooLarge { name, value, limit: Self::MAX_DIMENSION });
+            if value > limit {
+                return Err(ConfigError::TooLarge { name, value, limit });
             }
+        }
+        let weights = self.parameter_count();
+        if weights > Self::MAX_WEIGHTS {
+            return Err(ConfigError::TooManyWeights { weights, limit: Self::MAX_WEIGHTS });
         }
         if !self.n_embd.is_multiple_of(self.n_head) {
             return Err(ConfigError::Heads { n_head: self.n_head, n_embd: self.n_embd });
@@ -139,14 +160,19 @@ impl Gpt2Config {
         Ok(())
     }
 
-    /// Weights of the model, the tied head counted once.
-    pub fn parameter_count(&self) -> usize {
-        let (e, bias) = (self.n_embd, usize::from(self.bias));
-        let norm = e + bias * e;
-        let linear = |input: usize, output: usize| input * output + bias * output;
-        let block =
-            2 * norm + linear(e, 3 * e) + linear(e, e) + linear(e, 4 * e) + linear(4 * e, e);
-        (self.vocab_size + self.n_positions) * e + self.n_layer * block + norm
+    /// Weights of the model, the tied head counted once; `u64::MAX` where that is too small.
+    pub fn parameter_count(&self) -> u64 {
+        let number = |size: usize| size as u64;
+        let (d_model, bias) = (number(self.n_embd), u64::from(self.bias));
+        // To each channel of the residual stream belong, in a block, 12 d_model weights of the
+        // linear layers, 2 gains and 11 biases; outside, a column of each embedding and `ln_f`.
+        let block = d_model.saturating_mul(12).saturating_add(2 + 11 * bias);
+        let channel = block
+            .saturating_mul(number(self.n_layer))
+            .saturating_add(number(self.vocab_size))
+            .saturating_add(number(self.n_positions))
+            .saturating_add(1 + bias);
+        channel.saturating_mul(d_model)
     }
 }
 
@@ -181,8 +207,28 @@ mod tests {
         assert_eq!(empty.validate(), Err(ConfigError::Zero("n_layer")));
         let huge = Gpt2Config { n_embd: usize::MAX, ..Gpt2Config::default() };
         assert!(matches!(huge.validate(), Err(ConfigError::TooLarge { name: "n_embd", .. })));
+        let deep = Gpt2Config { n_layer: 1 << 24, n_embd: 1, n_head: 1, ..Gpt2Config::default() };
+        assert!(matches!(deep.validate(), Err(ConfigError::TooLarge { name: "n_layer", .. })));
+        let long = Gpt2Config { n_positions: (1 << 16) + 1, ..Gpt2Config::default() };
+        assert!(matches!(long.validate(), Err(ConfigError::TooLarge { name: "n_positions", .. })));
         let epsilon = Gpt2Config { layer_norm_epsilon: f64::NAN, ..Gpt2Config::default() };
         assert!(matches!(epsilon.validate(), Err(ConfigError::Epsilon(_))));
         assert!(Gpt2Config::of_size("gigantic").unwrap_err().to_string().contains("vlarge"));
+    }
+
+    #[test]
+    fn a_shape_with_too_many_weights_is_refused() {
+        let shape = |n_layer, n_embd| Gpt2Config { n_embd, n_layer, ..Gpt2Config::default() };
+        // Cerebras-GPT 13B: 5120 (50257 + 2048 + 40 (12 * 5120 + 13) + 2)
+        let cerebras = Gpt2Config { n_positions: 2_048, n_head: 40, ..shape(40, 5_120) };
+        assert_eq!(cerebras.parameter_count(), 12_853_386_240);
+        assert_eq!(cerebras.validate(), Ok(()));
+        let error = Gpt2Config { n_layer: 60, ..cerebras }.validate().unwrap_err().to_string();
+        let expected = "the shape has at least 19146173440 weights, expected at most 17179869184";
+        assert_eq!(error, expected);
+        // 12 * 2^12 * (2^24 - 4)^2 is 2^63.6, so a few more dimensions at their limits overflow.
+        let widest = shape(1 << 12, (1 << 24) - 4);
+        assert!(matches!(widest.validate(), Err(ConfigError::TooManyWeights { .. })));
+        assert_eq!(shape(usize::MAX, usize::MAX).parameter_count(), u64::MAX);
     }
 }

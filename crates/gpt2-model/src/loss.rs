@@ -11,6 +11,7 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use thiserror::Error;
 
 use crate::Factor;
 use crate::parameters::{DeviceError, host};
@@ -72,19 +73,38 @@ pub struct TokenScores {
     pub entropy: Vec<f32>,
 }
 
+/// Why tokens have no scores.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ScoreError {
+    /// See [`DeviceError`].
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The logits are NaN, infinite, or further apart than `f32` counts.
+    #[error("the model's {what} of token {token} is {value}, expected a finite number")]
+    NotFinite {
+        /// Log-probability or entropy.
+        what: &'static str,
+        /// Its place among the targets.
+        token: usize,
+        /// The value, in nats.
+        value: f32,
+    },
+}
+
 /// Scores the targets without building a graph.
 ///
 /// # Shapes
 /// As in [`cross_entropy`].
 ///
 /// # Errors
-/// What the backend reports when the scores are read.
+/// What the backend reports when the scores are read, or a score that is no number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a count of logits, below 2^24, is exact in f32"
 )]
-pub fn score(factors: &[Factor], targets: &Tensor<1, Int>) -> Result<TokenScores, DeviceError> {
+pub fn score(factors: &[Factor], targets: &Tensor<1, Int>) -> Result<TokenScores, ScoreError> {
     let [tokens] = targets.dims();
     let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
     let mut scores = TokenScores::default();
@@ -96,7 +116,14 @@ pub fn score(factors: &[Factor], targets: &Tensor<1, Int>) -> Result<TokenScores
         let entropy = lse - (p * logits).sum_dim(1).squeeze_dim::<1>(1);
         scores.ln_p.extend(host(ln_p)?.iter::<f32>());
         scores.entropy.extend(host(entropy)?.iter::<f32>());
-        scores.rank.extend(host(rank)?.iter::<f32>().map(|count| count as u32 - 1));
+        // A target that is a number counts itself; one that is not is refused below.
+        let rank = host(rank)?;
+        scores.rank.extend(rank.iter::<f32>().map(|count| (count as u32).saturating_sub(1)));
+    }
+    for (what, values) in [("log-probability", &scores.ln_p), ("entropy", &scores.entropy)] {
+        if let Some(token) = values.iter().position(|value| !value.is_finite()) {
+            return Err(ScoreError::NotFinite { what, token, value: values[token] });
+        }
     }
     Ok(scores)
 }
@@ -214,4 +241,38 @@ fn chunks(tokens: usize, factors: &[Factor]) -> impl Iterator<Item = std::ops::R
     });
     let size = (CHUNK_LOGITS / vocab).max(1);
     (0..tokens).step_by(size).map(move |start| start..(start + size).min(tokens))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logits of two tokens, the first of which is harmless; the target of both is 1.
+    fn scores_of(second: [f32; 3]) -> Result<TokenScores, ScoreError> {
+        let device = burn::tensor::Device::default();
+        let logits = Tensor::from_data([[0.0, 1.0, 2.0], second], &device);
+        let targets = Tensor::from_data([1, 1], &device);
+        score(&[Factor { input: logits, weight: None }], &targets)
+    }
+
+    #[test]
+    fn ties_count_against_the_model_and_the_best_token_has_rank_0() {
+        assert_eq!(scores_of([3.0, 3.0, 3.0]).unwrap().rank, [1, 2]);
+        assert_eq!(scores_of([2.0, 3.0, 2.5]).unwrap().rank, [1, 0]);
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_are_refused() {
+        let (nan, infinity) = (f32::NAN, f32::INFINITY);
+        let far = [3e38, -3e38, 0.0]; // ln p is -6e38, below the least f32
+        let beside = [[0.0, nan, 0.0], [nan, 0.0, 0.0], [0.0, 0.0, nan], [nan; 3]];
+        let infinite = [[0.0, infinity, 0.0], [infinity, 0.0, 0.0], [0.0, -infinity, 0.0]];
+        for logits in beside.into_iter().chain(infinite).chain([far]) {
+            let error = scores_of(logits).unwrap_err();
+            assert!(matches!(error, ScoreError::NotFinite { token: 1, .. }), "{logits:?}: {error}");
+        }
+        let message = scores_of(far).unwrap_err().to_string();
+        let expected = "the model's log-probability of token 1 is -inf, expected a finite number";
+        assert_eq!(message, expected);
+    }
 }

@@ -274,6 +274,7 @@ fn a_damaged_checkpoint_is_refused_by_name() {
         ("\"n_head\": 2", "\"n_head\": 3", "does not divide"),
         ("\"model_type\": \"gpt2\"", "\"model_type\": \"bert\"", "expected `gpt2`"),
         ("\"gelu_new\"", "\"relu\"", "expected `gelu_new` or `gelu`"),
+        ("\"n_inner\": null", "\"n_inner\": 12", "`n_inner` is 12, expected 4 `n_embd`"),
         ("{", "", "no valid configuration"),
     ] {
         let folder = copy("tiny-hf");
@@ -284,6 +285,14 @@ fn a_damaged_checkpoint_is_refused_by_name() {
         let message = message(&folder).to_string();
         assert!(message.contains(variant), "{wrong}: {message}");
     }
+
+    let folder = copy("tiny-hf");
+    let path = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("\"n_inner\": null", "\"n_inner\": 0");
+    let huge = format!("\"n_embd\": {}", 1_u64 << 62); // four times that is 0 modulo 2^64
+    std::fs::write(&path, text.replace("\"n_embd\": 4", &huge)).unwrap();
+    assert!(matches!(message(&folder), CheckpointError::Unsupported { .. }));
 
     let folder = copy("tiny-hf-sharded");
     let path = folder.path().join("model.safetensors.index.json");
@@ -299,7 +308,7 @@ fn the_random_model_has_the_same_bits_everywhere() {
         PlainGpt2::random(&config, counter_rng::Key::from_seed(137), &Device::default()).unwrap();
     assert_eq!(
         parameters(&model).iter().map(|it| it.shape.iter().product::<usize>()).sum::<usize>(),
-        config.parameter_count()
+        usize::try_from(config.parameter_count()).unwrap()
     );
     let first = |name: &str| {
         let found = gpt2_model::read(&model, |it| it == name).unwrap();

@@ -35,6 +35,12 @@ const VERSION: u32 = 1;
 const WHAT: &str = "artifact";
 /// Longest header that is read.
 const MAX_HEADER: usize = 1 << 20;
+/// Coordinates that any payload may hold: five times the largest published subspace.
+const FREE_COORDINATES: u64 = 1 << 20;
+/// Coordinates that every byte of payload may hold beyond them. Decoding takes time in proportion to
+/// the coordinates, and equal ones take next to no bits: without this, a file under 1 kB could keep a
+/// reader busy for half a minute.
+const COORDINATES_PER_BYTE: u64 = 1 << 10;
 
 /// A compressed model.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,13 +79,17 @@ impl CodeLength {
             counts: length.counts as u64,
             symbols: length.symbols as u64,
             padding: length.padding as u64,
-            configuration: u64::from(configurations.max(1).next_power_of_two().trailing_zeros()),
+            // The binary logarithm, rounded up.
+            configuration: u64::from(u64::BITS - configurations.saturating_sub(1).leading_zeros()),
         }
     }
 
-    /// $K$ in bits.
+    /// $K$ in bits; `u64::MAX` where that is too small, which no payload is.
     pub fn total(&self) -> u64 {
-        self.header + self.codebook + self.counts + self.symbols + self.padding + self.configuration
+        let Self { header, codebook, counts, symbols, padding, configuration } = *self;
+        [header, codebook, counts, symbols, padding, configuration]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 }
 
@@ -87,17 +97,19 @@ impl Artifact {
     /// The file's bytes.
     ///
     /// # Errors
-    /// A header that is longer than a reader accepts.
+    /// A header that is longer, or a payload that holds more, than a reader accepts.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let header = serde_json::to_vec(&self.spec).map_err(|error| Error::config(&error))?;
         let length = u32::try_from(header.len()).ok().filter(|_| header.len() <= MAX_HEADER);
         let length =
             length.ok_or_else(|| Error::value("header", &header.len(), "at most 1 MiB"))?;
+        let payload = self.payload.to_bytes();
+        check_room(self.payload.symbols().len() as u64, payload.len()).map_err(Error::Config)?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend(length.to_le_bytes());
         bytes.extend(header);
-        bytes.extend(self.payload.to_bytes());
+        bytes.extend(payload);
         let checksum = Sha256Hash::of(&[&bytes]);
         bytes.extend(checksum.0);
         Ok(bytes)
@@ -129,7 +141,7 @@ impl Artifact {
         Self::from_bytes(&bytes).map_err(|reason| Error::format(path, WHAT, reason))
     }
 
-    /// Decodes a file's bytes, in time and memory bounded by the shape in the header.
+    /// Decodes a file's bytes, in time and memory bounded by their number; the model is not built.
     ///
     /// # Errors
     /// What is wrong with them, in words.
@@ -159,23 +171,26 @@ impl Artifact {
         }
         let (header, payload) = rest.split_at(length);
         let spec: Spec = serde_json::from_slice(header).map_err(|error| error.to_string())?;
-        spec.model.validate().map_err(|error| error.to_string())?;
+        let trained = trained_weights(&spec)?;
         let Some(subspace) = &spec.sublora else {
             return Err("its model has no subspace, so nothing can be coded".to_owned());
         };
-        let dimension = u32::try_from(subspace.intrinsic_dim)
-            .map_err(|_| format!("its dimension is {}", subspace.intrinsic_dim))?;
-        let payload =
-            CodedVector::from_bytes(payload, dimension).map_err(|error| error.to_string())?;
-        if payload.symbols().len() != subspace.intrinsic_dim {
-            let found = payload.symbols().len();
+        let dimension = subspace.intrinsic_dim as u64;
+        if dimension > trained {
+            return Err(format!("it has {dimension} coordinates for {trained} trained weights"));
+        }
+        check_room(dimension, payload.len())?;
+        // The payload is checked against what would be written; this is the rest.
+        if serde_json::to_vec(&spec).ok().as_deref() != Some(header) {
+            return Err("its header is not written as this program writes it".to_owned());
+        }
+        let most = u32::try_from(dimension).unwrap_or(u32::MAX);
+        let payload = CodedVector::from_bytes(payload, most).map_err(|error| error.to_string())?;
+        let found = payload.symbols().len() as u64;
+        if found != dimension {
             return Err(format!("it codes {found} coordinates, its header says {dimension}"));
         }
-        let artifact = Self { spec, payload };
-        match artifact.to_bytes() {
-            Ok(same) if same == bytes => Ok(artifact),
-            _ => Err("its header is not written as this program writes it".to_owned()),
-        }
+        Ok(Self { spec, payload })
     }
 
     /// Rebuilds the certified model from the base it was trained on, with its configuration; none
@@ -209,146 +224,33 @@ impl Artifact {
     }
 }
 
+/// The most weights that can move, $D$ or above, in a model that `spec` describes and this program
+/// can build.
+fn trained_weights(spec: &Spec) -> Result<u64, String> {
+    spec.model.validate().map_err(|error| error.to_string())?;
+    match &spec.lora {
+        None => Ok(spec.model.parameter_count()),
+        Some(lora) => {
+            lora.validate_for(&spec.model).map_err(|error| error.to_string())?;
+            Ok(lora.weight_count(&spec.model))
+        }
+    }
+}
+
+/// Refuses more coordinates than a payload of so many bytes may hold.
+fn check_room(coordinates: u64, bytes: usize) -> Result<(), String> {
+    let room = (bytes as u64).saturating_mul(COORDINATES_PER_BYTE).saturating_add(FREE_COORDINATES);
+    if coordinates > room {
+        let limit = format!("expected at most {room}");
+        return Err(format!("{coordinates} coordinates in {bytes} bytes of payload, {limit}"));
+    }
+    Ok(())
+}
+
 fn number(bytes: &[u8]) -> Result<(u32, &[u8]), String> {
     let (first, rest) = bytes.split_first_chunk().ok_or("it ends inside a number")?;
     Ok((u32::from_le_bytes(*first), rest))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::fixture;
-
-    fn artifact() -> Artifact {
-        let payload = CodedVector::nearest(&[0.5, -0.5, 0.5, 0.0, 2.0], &[-0.5, 0.0, 0.5]).unwrap();
-        Artifact { spec: fixture::spec(5), payload }
-    }
-
-    /// A file with any content and the right checksum.
-    fn sealed(body: &[u8]) -> Vec<u8> {
-        [body, &Sha256Hash::of(&[body]).0].concat()
-    }
-
-    fn with_header(header: &[u8], payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(header.len()).unwrap().to_le_bytes();
-        sealed(&[MAGIC.as_slice(), &VERSION.to_le_bytes(), &length, header, payload].concat())
-    }
-
-    fn refused(bytes: &[u8], because: &str) {
-        let reason = Artifact::from_bytes(bytes).unwrap_err();
-        assert!(reason.contains(because), "{reason:?} instead of {because:?}");
-    }
-
-    #[test]
-    fn a_file_comes_back_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("model.sublora");
-        let artifact = artifact();
-        artifact.write(&path).unwrap();
-        assert_eq!(Artifact::read(&path).unwrap(), artifact);
-        assert_eq!(std::fs::read(&path).unwrap(), artifact.to_bytes().unwrap());
-    }
-
-    #[test]
-    fn the_code_length_is_that_of_the_payload_and_the_choice() {
-        let payload = artifact().payload;
-        let bits = 8 * payload.to_bytes().len() as u64;
-        let totals = [1, 2, 3, 4, 5, u64::MAX / 2];
-        let totals = totals.map(|it| CodeLength::of(&payload, it).total() - bits);
-        assert_eq!(totals, [0, 1, 2, 2, 3, 63]);
-    }
-
-    #[test]
-    fn a_truncated_or_longer_file_is_refused() {
-        let bytes = artifact().to_bytes().unwrap();
-        for length in 0..bytes.len() {
-            assert!(Artifact::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
-        }
-        refused(&[], "ends after 0 bytes");
-        refused(&[&bytes[..], &[0]].concat(), "checksum");
-    }
-
-    #[test]
-    fn every_flipped_bit_is_seen() {
-        let bytes = artifact().to_bytes().unwrap();
-        for bit in 0..8 * bytes.len() {
-            let mut bytes = bytes.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(Artifact::from_bytes(&bytes).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_lying_file_with_a_right_checksum_is_refused() {
-        let artifact = artifact();
-        let bytes = artifact.to_bytes().unwrap();
-        let header = serde_json::to_vec(&artifact.spec).unwrap();
-        let payload = artifact.payload.to_bytes();
-        assert_eq!(with_header(&header, &payload), bytes);
-
-        let body = &bytes[..bytes.len() - 32];
-        let changed = |at: usize, new: &[u8]| {
-            let mut body = body.to_vec();
-            body[at..at + new.len()].copy_from_slice(new);
-            sealed(&body)
-        };
-        refused(&changed(0, b"PK"), "does not begin with `SUBLORA`");
-        refused(&changed(8, &[2]), "its version is 2, this program reads 1");
-        refused(&changed(12, &u32::MAX.to_le_bytes()), "its header claims 4294967295 of");
-        let rest = u32::try_from(body.len() - 16).unwrap();
-        refused(&changed(12, &(rest + 1).to_le_bytes()), "its header claims");
-        refused(&changed(12, &0_u32.to_le_bytes()), "EOF");
-        let short = u32::try_from(header.len() - 1).unwrap();
-        refused(&changed(12, &short.to_le_bytes()), "EOF");
-
-        refused(&with_header(&header, &[&payload[..], &[0]].concat()), "");
-        refused(&with_header(&header, &payload[..payload.len() - 1]), "");
-        refused(&with_header(&[b" ", &header[..]].concat(), &payload), "not written as");
-        let spec = |change: fn(&mut Spec)| {
-            let mut spec = artifact.spec.clone();
-            change(&mut spec);
-            with_header(&serde_json::to_vec(&spec).unwrap(), &payload)
-        };
-        refused(&spec(|it| it.sublora = None), "no subspace");
-        refused(&spec(|it| it.sublora.as_mut().unwrap().intrinsic_dim = 6), "codes 5 coordinates");
-        refused(&spec(|it| it.sublora.as_mut().unwrap().intrinsic_dim = 4), "");
-        refused(&spec(|it| it.model.n_head = 3), "n_head");
-        refused(&with_header(br#"{"model":1}"#, &payload), "invalid type");
-    }
-
-    #[test]
-    fn the_base_must_be_the_one_it_was_trained_on() {
-        let mut artifact = artifact();
-        let base = fixture::base(&artifact.spec);
-        artifact.spec.base = BaseIdentity::of(&base, None).unwrap();
-        let device = Device::default();
-        let config = artifact.spec.model.clone();
-        let given = |base: &PlainGpt2| Some((base.clone(), config.clone()));
-        artifact.rebuild(given(&base), &device).unwrap();
-        let config = Gpt2Config { n_head: 4, ..config.clone() };
-        let error = artifact.rebuild(Some((base, config)), &device).unwrap_err().to_string();
-        assert_eq!(error, "the base's configuration is not the one this model was trained on");
-        let error = artifact.rebuild(None, &device).unwrap_err().to_string();
-        assert!(error.contains("needs its base weights, of SHA-256 "), "{error}");
-        let other = Spec { seed: 138, ..artifact.spec.clone() }.random_base(&device).unwrap();
-        let error = artifact.rebuild(given(&other), &device).unwrap_err().to_string();
-        assert_eq!(error, "the base weights are not the ones this model was trained on");
-    }
-
-    proptest! {
-        #[test]
-        fn strangers_cannot_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(Artifact::from_bytes(&bytes).is_err());
-            prop_assert!(Artifact::from_bytes(&sealed(&bytes)).is_err());
-            prop_assert!(Artifact::from_bytes(&with_header(&bytes, &[])).is_err());
-            let header = serde_json::to_vec(&fixture::spec(5)).unwrap();
-            // A payload may be right by chance; then it is what would have been written.
-            let file = with_header(&header, &bytes);
-            if let Ok(artifact) = Artifact::from_bytes(&file) {
-                prop_assert_eq!(artifact.to_bytes().unwrap(), file);
-            }
-        }
-    }
-}
+mod tests;

@@ -104,6 +104,9 @@ pub enum Error {
     /// See [`gpt2_model::DeviceError`].
     #[error(transparent)]
     Device(#[from] gpt2_model::DeviceError),
+    /// See [`gpt2_model::ScoreError`].
+    #[error(transparent)]
+    Score(gpt2_model::ScoreError),
     /// See [`adapters::LoraError`].
     #[error(transparent)]
     Lora(#[from] adapters::LoraError),
@@ -125,6 +128,15 @@ pub enum Error {
     /// The caller asked for an end, and what was finished is on disk.
     #[error("interrupted; what was finished is kept")]
     Interrupted,
+}
+
+impl From<gpt2_model::ScoreError> for Error {
+    fn from(error: gpt2_model::ScoreError) -> Self {
+        match error {
+            gpt2_model::ScoreError::Device(error) => Self::Device(error),
+            other => Self::Score(other),
+        }
+    }
 }
 
 impl Error {
