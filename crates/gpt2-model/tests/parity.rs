@@ -190,7 +190,9 @@ fn exact_gelu_and_no_biases() {
     let name = "h.0.mlp.c_fc.weight";
     let found = &gradients(&model, &loss(&model, &fixture, &device))[name];
     let expected = &fixture[&format!("gelu.grad.{name}")].1;
-    assert_close(name, found, expected, largest(expected));
+    // Other backends than the CPU have an error function of single precision at best.
+    let coarser = if format!("{device:?}").contains("Flex") { 1.0 } else { 200.0 };
+    assert_close(name, found, expected, coarser * largest(expected));
 }
 
 #[test]

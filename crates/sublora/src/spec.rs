@@ -8,7 +8,7 @@ use corpus::{Partition, Sha256Hash};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, WeightPath, parameters, read};
 use serde::{Deserialize, Serialize};
-use subspace_projectors::{Layout, Projector};
+use subspace_projectors::{Layout, Projector, name_matches};
 
 use crate::Error;
 use crate::config::SubspaceConfig;
@@ -114,7 +114,7 @@ impl Spec {
         let is_adapter = |name: &str| name.ends_with(".lora_A") || name.ends_with(".lora_B");
         let chosen = |name: &str| match &self.lora {
             Some(_) => is_adapter(name),
-            None => self.trainable.iter().any(|pattern| matches(pattern, &trim_base(name))),
+            None => self.trainable.iter().any(|pattern| name_matches(pattern, &trim_base(name))),
         };
         let weights = parameters(&model).into_iter().filter(|weight| chosen(&weight.name));
         let layout = Layout::new(weights.map(|weight| (weight.name, weight.shape)))?;
@@ -144,18 +144,6 @@ impl Spec {
 /// A layer's frozen weight is a field of the adapter that wraps it; users name it as in a checkpoint.
 fn trim_base(name: &str) -> String {
     name.replace(".base.", ".")
-}
-
-/// `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
-            (0..=tail.len())
-                .filter(|&i| tail.is_char_boundary(i))
-                .any(|i| matches(rest, &tail[i..]))
-        }),
-    }
 }
 
 /// Gives every weight the number of its place, so that an optimiser's state finds it again in another
@@ -189,15 +177,6 @@ impl ModuleMapper for Arrange<'_> {
 mod tests {
     use super::*;
     use crate::fixture;
-
-    #[test]
-    fn patterns_match_like_a_shell() {
-        assert!(matches("*", "h.0.ln_1.weight"));
-        assert!(matches("h.*.ln_?.weight".replace('?', "1").as_str(), "h.0.ln_1.weight"));
-        assert!(matches("*.bias", "ln_f.bias"));
-        assert!(!matches("*.bias", "ln_f.weight"));
-        assert!(!matches("wte", "wte.weight"));
-    }
 
     #[test]
     fn the_identity_of_weights_is_their_names_shapes_and_bits() {

@@ -29,6 +29,7 @@ pub use dense::Distribution;
 pub use error::{LayoutError, ProjectorError};
 pub use layout::{Group, Layout, Side, Tensor};
 pub use projector::{Description, Projector, Shape};
+pub use sites::name_matches;
 
 registry::methods! {
     /// Every projector of this crate.

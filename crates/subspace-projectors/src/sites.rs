@@ -21,7 +21,7 @@ impl Selection {
     ) -> Result<Self, ProjectorError> {
         let shape = Shape::checked(layout, d)?;
         let (selected, rest): (Vec<_>, Vec<_>) = layout.tensors().iter().partition(|tensor| {
-            patterns.iter().any(|pattern| matches(pattern.as_bytes(), tensor.name().as_bytes()))
+            patterns.iter().any(|pattern| name_matches(pattern, tensor.name()))
         });
         if selected.is_empty() {
             let example = layout.tensors().first().map_or("", |tensor| tensor.name()).to_owned();
@@ -35,8 +35,10 @@ impl Selection {
     }
 }
 
-/// Takes each `*` as short as possible and lengthens the last one when the text after it fails.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+/// Whether all of `name` is `pattern`, where `*` stands for any characters.
+pub fn name_matches(pattern: &str, name: &str) -> bool {
+    // Takes each `*` as short as possible and lengthens the last one when the text after it fails.
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut next) = (0, 0);
     let mut star = None;
     while next < name.len() {
@@ -63,10 +65,10 @@ mod tests {
     fn patterns_match_whole_names() {
         let name = "h.3.attn.q.lora_A";
         for pattern in [name, "*", "h.3.*", "*.lora_A", "h.*.q.*", "*3*q*A", "**lora_A**"] {
-            assert!(matches(pattern.as_bytes(), name.as_bytes()), "{pattern}");
+            assert!(name_matches(pattern, name), "{pattern}");
         }
         for pattern in ["", "h.3", "lora_A", "*.lora_B", "h.33.*", "*q*q*", "h.3.attn.q.lora_A.*"] {
-            assert!(!matches(pattern.as_bytes(), name.as_bytes()), "{pattern}");
+            assert!(!name_matches(pattern, name), "{pattern}");
         }
     }
 
