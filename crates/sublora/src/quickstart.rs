@@ -22,7 +22,7 @@ use crate::run::Run;
 use crate::{Error, Progress};
 
 /// Blocks scored of each held-out document.
-const HELD_OUT_DRAWS: u64 = 16;
+const HELD_OUT_DRAWS: u64 = 8;
 
 /// The same file that users start from.
 const CONFIG: &str = include_str!("../../../configs/quickstart.toml");
@@ -213,6 +213,8 @@ pub fn quickstart_config(pretrained: bool) -> Result<RunConfig, Error> {
     // Adapters alone have to do what a pretrained base brings.
     let random = [
         r#"base={ kind = "random" }"#,
+        "sublora.intrinsic_dim=2000",
+        r#"compress={ levels = 21, codebook = { kind = "entropy-constrained", lambda = 0.02 } }"#,
         "train.steps=500",
         "train.learning_rate.peak=2e-2",
         "train.learning_rate.warm_up=25",
