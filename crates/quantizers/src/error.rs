@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::BitWidth;
+
 /// Why values could not be quantised or a codebook does not stand.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
@@ -114,5 +116,45 @@ pub enum DecodeError {
     TrailingBytes {
         /// How many.
         bytes: usize,
+    },
+}
+
+/// A fake quantiser that cannot be, or cannot be used on these values.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum QuantizerError {
+    /// No width.
+    #[error("{0} bits, expected 1 to 16, or 32 for none")]
+    Width(u8),
+    /// A width that a grid has no codes for.
+    #[error("the grid `{grid}` has no codes of {bits} bits, expected {expected}")]
+    GridWidth {
+        /// The grid.
+        grid: &'static str,
+        /// The width.
+        bits: BitWidth,
+        /// The widths it has.
+        expected: &'static str,
+    },
+    /// A value that has no code.
+    #[error("value {index} is {value}, expected a finite number")]
+    NotFinite {
+        /// Its place.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A range of no value.
+    #[error("no value was seen")]
+    NothingSeen,
+    /// A setting outside its range.
+    #[error("`{name}` is {value}, expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
     },
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![expect(clippy::cast_possible_truncation, reason = "symbols < 2^8, counts <= d <= 2^30")]
 
+mod bit_width;
 mod bits;
 mod codebook;
 mod coded_vector;
@@ -8,7 +9,9 @@ mod entropy;
 mod entropy_model;
 mod error;
 mod frequencies;
+mod grid;
 pub mod qat;
+mod range;
 mod range_coder;
 mod sorted;
 
@@ -18,10 +21,15 @@ mod uniform;
 
 use std::num::NonZeroU8;
 
+pub use bit_width::BitWidth;
 pub use codebook::Codebook;
 pub use coded_vector::{CodeLength, CodedVector};
 pub use entropy::{entropy_bits, krichevsky_trofimov_bits};
-pub use error::{CodebookError, DecodeError};
+pub use error::{CodebookError, DecodeError, QuantizerError};
+pub use grid::{
+    Affine, AnyGrid, Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, Symmetric,
+};
+pub use range::{AnyRange, MinMax, Observer, Range};
 pub use sorted::SortedValues;
 
 /// A rule that places the levels of a scalar quantiser for given values.

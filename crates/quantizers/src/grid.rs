@@ -1,0 +1,180 @@
+//! The first axis of a fake quantiser: which values a code can stand for.
+
+mod affine;
+mod symmetric;
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BitWidth, QuantizerError};
+
+/// A set of at most $2^b$ levels for a width $b$, and how it is laid over a range of values.
+pub trait Grid {
+    /// The codes of a width, without a scale.
+    ///
+    /// # Errors
+    /// [`QuantizerError::GridWidth`] at a width this grid has no codes for.
+    fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError>;
+
+    /// The scale and zero point with which these codes reach from end to end of `extent`.
+    ///
+    /// # Errors
+    /// As [`codes`](Self::codes).
+    fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError>;
+}
+
+registry::methods! {
+    /// Every grid of this crate.
+    pub enum AnyGrid: dyn Grid {
+        /// Integers from -(2^(b-1) - 1) to 2^(b-1) - 1, scaled to the largest magnitude.
+        symmetric::Symmetric = "symmetric",
+        /// Integers with a zero point, scaled to the smallest and the largest value (PyTorch).
+        affine::Affine = "affine",
+    }
+}
+
+/// The smallest and the largest value that codes should reach: finite, `low <= high`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extent {
+    /// The smallest.
+    pub low: f32,
+    /// The largest.
+    pub high: f32,
+}
+
+impl Extent {
+    /// The largest magnitude.
+    pub fn magnitude(self) -> f32 {
+        self.low.abs().max(self.high.abs())
+    }
+}
+
+/// Scale, zero point and offset of the values that share them:
+/// $\hat x = (q - z)\,s + o$ for a code $q$.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Params {
+    /// $s$, above 0.
+    pub scale: f32,
+    /// $z$, the code of the offset.
+    pub zero_point: i32,
+    /// $o$: 0 but for grids with a real zero point.
+    pub offset: f32,
+}
+
+impl Params {
+    /// A scale alone.
+    pub fn scale(scale: f32) -> Self {
+        Self { scale, zero_point: 0, offset: 0.0 }
+    }
+}
+
+/// The least scale, PyTorch's: that of values which are all zero.
+pub const LEAST_SCALE: f32 = f32::EPSILON;
+
+/// The codes of one width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Codes {
+    /// What they stand for.
+    pub levels: Levels,
+    /// Which values pass their gradient.
+    pub mask: Mask,
+}
+
+/// What codes stand for, in units of the scale.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Levels {
+    /// The integers from `min` to `max`.
+    Integers {
+        /// The least code.
+        min: i32,
+        /// The greatest code.
+        max: i32,
+    },
+    /// A table in ascending order; the code is the place, the nearest level is taken, and of two the
+    /// one at an even place. At least one level.
+    Table(Vec<f32>),
+}
+
+/// Where the straight-through estimator lets a gradient pass, for $u = (x - o)/s$.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mask {
+    /// Where the rounded, unclamped code is one of the codes (PyTorch): up to half a step beyond.
+    Rounded,
+    /// Where $u$ itself lies between two ends, both included (LSQ, SEQ).
+    Between(f32, f32),
+}
+
+impl Codes {
+    /// The code of `x`.
+    #[inline]
+    pub fn code(&self, x: f32, params: &Params) -> i32 {
+        let u = (x - params.offset) / params.scale;
+        match &self.levels {
+            Levels::Integers { min, max } => {
+                let q = u.round_ties_even() + params.zero_point as f32;
+                q.clamp(*min as f32, *max as f32) as i32
+            }
+            Levels::Table(levels) => i32::try_from(nearest(levels, u)).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// The value that a code stands for.
+    #[inline]
+    pub fn value(&self, code: i32, params: &Params) -> f32 {
+        match &self.levels {
+            Levels::Integers { .. } => {
+                (code - params.zero_point) as f32 * params.scale + params.offset
+            }
+            Levels::Table(levels) => {
+                let place = usize::try_from(code).unwrap_or(0).min(levels.len() - 1);
+                levels[place] * params.scale + params.offset
+            }
+        }
+    }
+
+    /// $\hat x$, the value of the code of `x`.
+    #[inline]
+    pub fn quantize(&self, x: f32, params: &Params) -> f32 {
+        self.value(self.code(x, params), params)
+    }
+
+    /// Whether the gradient at `x` passes.
+    #[inline]
+    pub fn passes(&self, x: f32, params: &Params) -> bool {
+        let u = (x - params.offset) / params.scale;
+        match (self.mask, &self.levels) {
+            (Mask::Between(low, high), _) => (low..=high).contains(&u),
+            (Mask::Rounded, Levels::Integers { min, max }) => {
+                let q = u.round_ties_even() + params.zero_point as f32;
+                (*min as f32..=*max as f32).contains(&q)
+            }
+            (Mask::Rounded, Levels::Table(levels)) => {
+                levels.first().is_some_and(|low| *low <= u)
+                    && levels.last().is_some_and(|high| u <= *high)
+            }
+        }
+    }
+
+    /// How many codes there are.
+    pub fn count(&self) -> usize {
+        match &self.levels {
+            Levels::Integers { min, max } => max.abs_diff(*min) as usize + 1,
+            Levels::Table(levels) => levels.len(),
+        }
+    }
+}
+
+/// The place of the level nearest to `u`; of two, the even one.
+fn nearest(levels: &[f32], u: f32) -> usize {
+    let above = levels.partition_point(|&level| level < u);
+    match (above.checked_sub(1).map(|below| levels[below]), levels.get(above)) {
+        (None, _) => 0,
+        (Some(_), None) => above - 1,
+        (Some(below), Some(&level)) => match (u - below).total_cmp(&(level - u)) {
+            Ordering::Less => above - 1,
+            Ordering::Equal => above - above % 2,
+            Ordering::Greater => above,
+        },
+    }
+}
