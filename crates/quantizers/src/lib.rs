@@ -10,6 +10,7 @@ mod entropy_model;
 mod error;
 mod frequencies;
 mod grid;
+pub mod nested;
 pub mod qat;
 mod range;
 mod range_coder;
