@@ -1,9 +1,18 @@
 //! The first axis of a fake quantiser: which values a code can stand for.
 
 mod affine;
+mod apot;
+mod binary;
+mod log2;
+mod lsq;
+mod lsq_plus;
+mod nf4;
+mod pact;
+mod seq;
 mod symmetric;
+mod ternary;
 
-use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +40,40 @@ registry::methods! {
         symmetric::Symmetric = "symmetric",
         /// Integers with a zero point, scaled to the smallest and the largest value (PyTorch).
         affine::Affine = "affine",
+        /// Zero and powers of a ratio with either sign, for heavy tails.
+        log2::Log2 = "log2",
+        /// Sums of powers of two (APoT, Li et al. 2020).
+        apot::Apot = "apot",
+        /// Quantiles of a normal distribution, 4 bits (QLoRA, Dettmers et al. 2023).
+        nf4::Nf4 = "nf4",
+        /// Balanced levels without a zero (SEQ, ParetoQ, Liu et al. 2025).
+        seq::Seq = "seq",
+        /// Zero and two thirds of the scale with either sign (ParetoQ).
+        ternary::Ternary = "ternary",
+        /// The scale with the sign of the value, 1 bit.
+        binary::Binary = "binary",
+        /// Integers with a learned step (LSQ, Esser et al. 2020).
+        lsq::Lsq = "lsq",
+        /// Integers with a learned step and offset (LSQ+, Bhalgat et al. 2020).
+        lsq_plus::LsqPlus = "lsq-plus",
+        /// Integers from 0 to a learned clip, for activations (PACT, Choi et al. 2018).
+        pact::Pact = "pact",
+    }
+}
+
+pub use lsq::Integers;
+
+/// Refuses a width outside `widths`.
+fn check_width(
+    grid: &'static str,
+    bits: BitWidth,
+    widths: RangeInclusive<u8>,
+    expected: &'static str,
+) -> Result<(), QuantizerError> {
+    if widths.contains(&bits.get()) {
+        Ok(())
+    } else {
+        Err(QuantizerError::GridWidth { grid, bits, expected })
     }
 }
 
@@ -168,13 +211,20 @@ impl Codes {
 /// The place of the level nearest to `u`; of two, the even one.
 fn nearest(levels: &[f32], u: f32) -> usize {
     let above = levels.partition_point(|&level| level < u);
-    match (above.checked_sub(1).map(|below| levels[below]), levels.get(above)) {
-        (None, _) => 0,
-        (Some(_), None) => above - 1,
-        (Some(below), Some(&level)) => match (u - below).total_cmp(&(level - u)) {
-            Ordering::Less => above - 1,
-            Ordering::Equal => above - above % 2,
-            Ordering::Greater => above,
-        },
+    if above == 0 || above == levels.len() {
+        return above.saturating_sub(1);
     }
+    let border = border(levels[above - 1], levels[above]);
+    if f64::from(u) < border {
+        above - 1
+    } else if f64::from(u) > border {
+        above
+    } else {
+        above - above % 2
+    }
+}
+
+/// Half way between two neighbouring levels.
+pub(crate) fn border(below: f32, above: f32) -> f64 {
+    f64::midpoint(below.into(), above.into())
 }

@@ -10,11 +10,13 @@ mod entropy_model;
 mod error;
 mod frequencies;
 mod grid;
+mod learned;
 pub mod nested;
 pub mod qat;
 mod range;
 mod range_coder;
 mod sorted;
+mod stochastic;
 
 mod entropy_constrained;
 mod k_means;
@@ -28,10 +30,16 @@ pub use coded_vector::{CodeLength, CodedVector};
 pub use entropy::{entropy_bits, krichevsky_trofimov_bits};
 pub use error::{CodebookError, DecodeError, QuantizerError};
 pub use grid::{
-    Affine, AnyGrid, Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, Symmetric,
+    Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2, Lsq,
+    LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
 };
-pub use range::{AnyRange, MinMax, Observer, Range};
+pub use learned::{Gradients, ScaleRule, gradient_factor};
+pub use range::{
+    AnyRange, Histogram, Hqq, MeanMagnitude, MinMax, MovingAverage, Mse, Observer, Percentile, Range,
+    Tails,
+};
 pub use sorted::SortedValues;
+pub use stochastic::GradientQuantizer;
 
 /// A rule that places the levels of a scalar quantiser for given values.
 pub trait CodebookMethod {
