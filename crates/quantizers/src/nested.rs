@@ -56,7 +56,8 @@ impl NestedCodes {
             return Err(QuantizerError::NotFinite { index, value: values[index] });
         }
         let parent = parent();
-        let codes = values.iter().map(|&x| parent.code(x, &params).clamp(0, 255) as u8).collect();
+        let code = |&x| u8::try_from(parent.code(x, &params)).unwrap_or(u8::MAX);
+        let codes = values.iter().map(code).collect();
         Ok(Self { codes, params })
     }
 
