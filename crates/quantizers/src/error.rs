@@ -147,6 +147,12 @@ pub enum QuantizerError {
     /// A range of no value.
     #[error("no value was seen")]
     NothingSeen,
+    /// A range that places integer codes, on a grid that has a table.
+    #[error("the range `{range}` is for integer codes, and this grid has none")]
+    NotIntegers {
+        /// The range.
+        range: &'static str,
+    },
     /// A setting outside its range.
     #[error("`{name}` is {value}, expected {expected}")]
     Setting {
@@ -156,5 +162,69 @@ pub enum QuantizerError {
         value: f64,
         /// What it may be.
         expected: &'static str,
+    },
+    /// Scales that no integer product can realise.
+    #[error(
+        "`{granularity}` for {} {operand}, expected scales that do not vary along the contraction: \
+         {advice}", if *operand == crate::Operand::Activation { "an" } else { "a" }
+    )]
+    Granularity {
+        /// The granularity.
+        granularity: crate::Granularity,
+        /// What it was asked for.
+        operand: crate::Operand,
+        /// What to take instead.
+        advice: &'static str,
+    },
+    /// Groups that do not come out even.
+    #[error(
+        "{length} inputs are no multiple of the group size {size}, expected one, or `group:{size}:pad`"
+    )]
+    GroupSize {
+        /// Values in a group.
+        size: usize,
+        /// Values to divide.
+        length: usize,
+    },
+    /// A name of no granularity.
+    #[error(
+        "granularity `{0}`, expected `tensor`, `channel:AXIS`, `group:N`, `group:N:pad` or `token`"
+    )]
+    GranularityName(String),
+    /// A slice that is not the matrix.
+    #[error("{len} values, expected {} x {}", shape[0], shape[1])]
+    Shape {
+        /// How many there are.
+        len: usize,
+        /// `[rows, cols]`.
+        shape: [usize; 2],
+    },
+    /// Scales of another matrix or another granularity.
+    #[error("{len} scales, expected one for each of {groups} groups")]
+    ScaleCount {
+        /// How many there are.
+        len: usize,
+        /// How many groups there are.
+        groups: usize,
+    },
+    /// A scale that is not above 0, a zero point that is no code, or levels beyond the largest `f32`.
+    #[error("{params:?} of group {group}, expected a scale above 0 and levels that f32 can hold")]
+    Params {
+        /// The group.
+        group: usize,
+        /// What it was given.
+        params: crate::Params,
+    },
+    /// A number that is no code.
+    #[error("code {index} is {code}, expected {min} to {max}")]
+    NoSuchCode {
+        /// Its place.
+        index: usize,
+        /// The number.
+        code: i32,
+        /// The least code.
+        min: i32,
+        /// The greatest code.
+        max: i32,
     },
 }

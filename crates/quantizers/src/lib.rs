@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(test, expect(clippy::float_cmp, reason = "exact where the arithmetic is"))]
 #![expect(clippy::cast_possible_truncation, reason = "symbols < 2^8, counts <= d <= 2^30")]
 
 mod bit_width;
@@ -9,12 +10,16 @@ mod entropy;
 mod entropy_model;
 mod error;
 mod frequencies;
+mod granularity;
 mod grid;
+mod kernel;
 mod learned;
 pub mod nested;
 pub mod qat;
+mod quantizer;
 mod range;
 mod range_coder;
+mod report;
 mod sorted;
 mod stochastic;
 
@@ -29,15 +34,18 @@ pub use codebook::Codebook;
 pub use coded_vector::{CodeLength, CodedVector};
 pub use entropy::{entropy_bits, krichevsky_trofimov_bits};
 pub use error::{CodebookError, DecodeError, QuantizerError};
+pub use granularity::{Granularity, Groups, Operand};
 pub use grid::{
     Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2, Lsq,
     LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
 };
 pub use learned::{Gradients, ScaleRule, gradient_factor};
+pub use quantizer::Quantizer;
 pub use range::{
-    AnyRange, Histogram, Hqq, MeanMagnitude, MinMax, MovingAverage, Mse, Observer, Percentile, Range,
-    Tails,
+    AnyRange, Histogram, Hqq, MeanMagnitude, MinMax, MovingAverage, Mse, Observer, Percentile,
+    Range, Tails,
 };
+pub use report::Distortion;
 pub use sorted::SortedValues;
 pub use stochastic::GradientQuantizer;
 

@@ -1,8 +1,21 @@
 //! The second axis of a fake quantiser: which part of the values its codes should reach.
 
+mod cells;
+mod histogram;
+mod hqq;
+mod kept;
+mod kernel;
+mod mean_magnitude;
 mod min_max;
+mod moving_average;
+mod mse;
+mod percentile;
+mod search;
 
 use crate::{BitWidth, Grid, Params, QuantizerError};
+
+pub(crate) use min_max::extremes;
+pub use percentile::Tails;
 
 /// A rule that chooses scale and zero point from values.
 pub trait Range {
@@ -30,5 +43,17 @@ registry::methods! {
     pub enum AnyRange: dyn Range {
         /// From the smallest to the largest value.
         min_max::MinMax = "min-max",
+        /// Twice the mean magnitude times the root of the levels: where LSQ begins.
+        mean_magnitude::MeanMagnitude = "mean-magnitude",
+        /// Averaged extremes of the batches.
+        moving_average::MovingAverage = "moving-average",
+        /// All but a given share of the values.
+        percentile::Percentile = "percentile",
+        /// Least expected squared error over 2,048 bins.
+        histogram::Histogram = "histogram",
+        /// Least error by search.
+        mse::Mse = "mse",
+        /// Half-quadratic quantisation: a real zero point, integer codes only.
+        hqq::Hqq = "hqq",
     }
 }

@@ -28,17 +28,19 @@ impl Range for MinMax {
 
 impl Observer for Extremes {
     fn observe(&mut self, values: &[f32]) -> Result<(), QuantizerError> {
-        let Some(extent) = extremes(values)? else { return Ok(()) };
-        self.0 = Some(self.0.map_or(extent, |seen| Extent {
-            low: seen.low.min(extent.low),
-            high: seen.high.max(extent.high),
-        }));
+        self.0 = widest(self.0, extremes(values)?);
         Ok(())
     }
 
     fn fit(&self, grid: &dyn Grid, bits: BitWidth) -> Result<Params, QuantizerError> {
         grid.params(self.0.ok_or(QuantizerError::NothingSeen)?, bits)
     }
+}
+
+/// The range that holds both, of those there are.
+pub(crate) fn widest(a: Option<Extent>, b: Option<Extent>) -> Option<Extent> {
+    let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
+    Some(Extent { low: a.low.min(b.low), high: a.high.max(b.high) })
 }
 
 /// The smallest and the largest of `values`, if there is any.
