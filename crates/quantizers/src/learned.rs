@@ -29,14 +29,13 @@
 //! # Notes on the reference implementations
 //! - The paper of LSQ counts $u = Q_p$ as clipped, ParetoQ as inside. A scale from the largest magnitude
 //!   puts the largest weight just there, so inside is the rule and [`Mask::exclusive`] the paper's.
-//! - PyTorch rounds a learned $z$ to even in the forward pass but takes $\lfloor z + 1/2 \rfloor$,
-//!   truncated towards zero, in the backward pass: the two disagree at $z = 2.5$ and at most negative
-//!   fractions. Here one zero point serves both.
+//! - PyTorch rounds a learned $z$ to even in the forward pass, but in the backward pass truncates
+//!   $z + 1/2$ towards zero: the two disagree at 2.5 and at -2.3. Here one zero point serves both.
 //! - ParetoQ's ternary code gives clipped weights the level ±1; its largest level is 2/3, as here.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Codes, LEAST_SCALE, Levels, Mask, Params, QuantizerError};
+use crate::{AnyGrid, Codes, LEAST_SCALE, Levels, Mask, Params, QuantizerError};
 
 /// What a value contributes to the gradient of its scale, before its own gradient: $d$.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,6 +48,17 @@ pub enum ScaleRule {
     Level,
     /// $(1 - m) f(u)$: the level outside the mask, nothing inside.
     Clipping,
+}
+
+impl AnyGrid {
+    /// How the method of this grid learns its scale.
+    pub fn scale_rule(&self) -> ScaleRule {
+        match self {
+            Self::Binary(_) => ScaleRule::Level,
+            Self::Pact(_) => ScaleRule::Clipping,
+            _ => ScaleRule::Rounding,
+        }
+    }
 }
 
 /// The gradients of values that share scale, zero point and offset.
