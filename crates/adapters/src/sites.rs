@@ -83,7 +83,7 @@ pub enum LoraError {
 }
 
 impl LoraConfig {
-    /// The sites of TOK's enhanced setting (arXiv:2407.18158): all of them.
+    /// The sites of the enhanced setting of Kuang et al. (arXiv:2407.18158): all of them.
     pub const ALL_SITES: [Site; 7] = [
         Site::Query,
         Site::Key,

@@ -145,13 +145,17 @@ pub fn save(model: &PlainGpt2, config: &Gpt2Config, folder: &Path) -> Result<(),
         .prefix(".checkpoint-")
         .tempdir_in(parent)
         .map_err(|source| io(parent, source))?;
+    // A temporary folder is for its owner alone; one inside it has the permissions of any other.
+    let made = staged.path().join("checkpoint");
+    fs::create_dir(&made).map_err(|source| io(&made, source))?;
 
-    let path = staged.path().join("config.json");
+    let path = made.join("config.json");
     let json = serde_json::to_string_pretty(&HfConfig::of(config))
         .map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
     fs::write(&path, json + "\n").map_err(|source| io(&path, source))?;
+    let readable = fs::metadata(&path).map_err(|source| io(&path, source))?.permissions();
 
-    let path = staged.path().join("model.safetensors");
+    let path = made.join("model.safetensors");
     let mut weights = read(model, |_| true)?;
     if !config.bias {
         let biases: Vec<_> = parameters(&PlainGpt2::zeros(
@@ -178,9 +182,8 @@ pub fn save(model: &PlainGpt2, config: &Gpt2Config, folder: &Path) -> Result<(),
     safetensors::serialize_to_file(views, Some(metadata), &path)
         .map_err(|error| unreadable(&path, &error))?;
 
-    fs::rename(staged.path(), folder).map_err(|source| io(folder, source))?;
-    let _ = staged.keep(); // renamed: nothing is left to clean up
-    Ok(())
+    fs::set_permissions(&path, readable).map_err(|source| io(&path, source))?;
+    fs::rename(&made, folder).map_err(|source| io(folder, source))
 }
 
 /// The tensors of a folder by their name without prefix, read when taken.

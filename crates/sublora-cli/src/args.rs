@@ -189,6 +189,10 @@ pub(crate) struct Certify {
     /// Override a key of the run's configuration, for example certify.seed=1
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Replace a certificate that is already there; the best of several is to be paid for with
+    /// certify.configurations
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -212,8 +216,11 @@ fn sample(text: &str) -> Result<Sample, String> {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Verify {
-    /// certificate.json
+    /// certificate.json, or the folder of a run that has one
     pub(crate) certificate: PathBuf,
+    /// Corpus folder, if it is not where it was when the certificate was made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: Option<PathBuf>,
     /// Rebuild the model and evaluate every scored token again
     #[arg(long)]
     pub(crate) full: bool,

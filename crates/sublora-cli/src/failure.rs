@@ -9,11 +9,20 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// The way out.
     pub(crate) hint: String,
+    /// A file is not where it was looked for.
+    pub(crate) is_missing: bool,
+    /// The caller asked for an end.
+    pub(crate) interrupted: bool,
 }
 
 impl Failure {
     pub(crate) fn new<M: Display>(message: M, hint: &str) -> Self {
-        Self { message: message.to_string(), hint: hint.to_owned() }
+        Self {
+            message: message.to_string(),
+            hint: hint.to_owned(),
+            is_missing: false,
+            interrupted: false,
+        }
     }
 }
 
@@ -29,6 +38,9 @@ impl From<sublora::Error> for Failure {
             }
             Error::Config(_) | Error::Lora(_) | Error::Model(_) => {
                 "`configs/` in the repository holds working configurations"
+            }
+            Error::OtherConfig { .. } => {
+                "repeat the `--config` and every `--set` of the first call, or name another `--out`"
             }
             Error::RunExists(_) => "`--resume` goes on with it, `--out` names another folder",
             Error::Unfinished { what: "trained model", .. } => {
@@ -64,7 +76,10 @@ impl From<sublora::Error> for Failure {
             }
             _ => "a run, its corpus and its configuration have to be those it was made with",
         };
-        Self::new(&error, hint)
+        let is_missing =
+            matches!(&error, Error::File(file) if file.source.kind() == ErrorKind::NotFound);
+        let interrupted = matches!(error, Error::Interrupted);
+        Self { is_missing, interrupted, ..Self::new(&error, hint) }
     }
 }
 
@@ -79,13 +94,20 @@ impl From<&sublora::corpus::Error> for Failure {
             Error::Tokenizer { .. } => "a `tokenizer.json` as Hugging Face's tokenizers write it",
             Error::UnknownFormat { .. } => "rename it, or put it into a directory of text files",
             Error::WindowTooLong { .. } => "use more text, or a smaller `train.seq`",
-            Error::NoDocuments { .. } => "a corpus needs at least one document with a token",
-            Error::Bad { .. } => "`--skip-bad` counts such documents and leaves them out",
+            Error::NoDocuments { .. } => {
+                "a corpus needs at least one document to train on: more text, or a smaller `--val-fraction`"
+            }
+            Error::Bad { .. } => {
+                "JSON Lines and Parquet need a text in `text`; `--skip-bad` leaves such documents out and counts them"
+            }
             Error::Interrupted => "nothing was written; the same command begins anew",
             Error::Fraction { .. } | Error::Zero { .. } => "`sublora corpus build --help`",
             _ => "the corpus is not as it was written; `corpus build --replace` makes it again",
         };
-        Self::new(error, hint)
+        let is_missing =
+            matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound);
+        let interrupted = matches!(error, Error::Interrupted);
+        Self { is_missing, interrupted, ..Self::new(error, hint) }
     }
 }
 

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             eprintln!("error: {}", failure.message);
             eprintln!("\nhint: {}", failure.hint);
-            ExitCode::from(2)
+            ExitCode::from(if failure.interrupted { 130 } else { 2 })
         }
     }
 }

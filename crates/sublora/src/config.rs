@@ -47,7 +47,7 @@ impl Default for RunConfig {
         Self {
             seed: 137,
             model: ModelConfig::default(),
-            base: BaseConfig::Random,
+            base: BaseConfig::Random {},
             lora: None,
             sublora: None,
             trainable: vec!["*".to_owned()],
@@ -121,7 +121,7 @@ impl ModelConfig {
 #[non_exhaustive]
 pub enum BaseConfig {
     /// Drawn from the run's seed: independent of any data.
-    Random,
+    Random {},
     /// A Hugging Face GPT-2 folder. A certificate holds only if those weights never saw the text.
     Checkpoint {
         /// The folder.

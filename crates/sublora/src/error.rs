@@ -18,6 +18,14 @@ pub enum Error {
     /// Training would overwrite a run.
     #[error("`{0}` already holds a run")]
     RunExists(PathBuf),
+    /// A run was started with another configuration.
+    #[error("`{folder}` was started with another configuration: {difference}")]
+    OtherConfig {
+        /// The run.
+        folder: PathBuf,
+        /// The first key that differs, and both values.
+        difference: String,
+    },
     /// A run without what an earlier step of it writes.
     #[error("`{folder}` holds no {what}")]
     Unfinished {

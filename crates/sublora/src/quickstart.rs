@@ -113,7 +113,7 @@ impl Quickstart<'_> {
         let artifact = run.compress(true)?;
         let rivals = rivals(&run, &artifact)?;
         let certificate = run.certify(rivals.len() as u64 * run.claim_count()?)?;
-        match verify(&run.certificate_path(), None, self.now, self.progress)? {
+        match verify(&run.certificate_path(), None, None, self.now, self.progress)? {
             Verification::Confirmed { .. } => {}
             Verification::Refuted(reason) => return Err(Error::Mismatch(reason)),
         }
@@ -236,7 +236,7 @@ mod tests {
         let pretrained = quickstart_config(true).unwrap();
         assert!(matches!(pretrained.base, BaseConfig::PriorSplit { .. }));
         let random = quickstart_config(false).unwrap();
-        assert_eq!((&random.base, random.train.steps), (&BaseConfig::Random, 500));
+        assert_eq!((&random.base, random.train.steps), (&BaseConfig::Random {}, 500));
         assert!(pretrained.sublora.is_some() && pretrained.lora.is_some());
     }
 

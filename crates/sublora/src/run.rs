@@ -109,9 +109,10 @@ impl<'a> Run<'a> {
         if !resume {
             return Err(Error::RunExists(self.folder.clone()));
         }
-        if Self::read_config(&self.folder, &[])? != self.recorded_config()? {
-            let reason = "the configuration is not the one this run was started with";
-            return Err(Error::Mismatch(reason.to_owned()));
+        let (ours, theirs) = (self.recorded_config()?, Self::read_config(&self.folder, &[])?);
+        if ours != theirs {
+            let difference = ours.first_difference(&theirs)?;
+            return Err(Error::OtherConfig { folder: self.folder.clone(), difference });
         }
         self.provenance().check(&self.folder)?;
         Ok(true)
@@ -288,7 +289,7 @@ impl<'a> Run<'a> {
 
     fn base_path(&self) -> Option<PathBuf> {
         match &self.config.base {
-            BaseConfig::Random => None,
+            BaseConfig::Random {} => None,
             BaseConfig::Checkpoint { path } => Some(path.clone()),
             BaseConfig::PriorSplit { .. } => Some(self.folder.join("base")),
         }

@@ -13,6 +13,11 @@ pub(crate) fn certify(args: &Args, certify: &Certify) -> Result<Answer, Failure>
     let config = Run::read_config(&certify.run, &overrides(certify)?)?;
     let bars = Bars::new();
     let run = open_run(args, &certify.run, config, &corpus, &bars)?;
+    if run.certificate_path().exists() && !certify.replace {
+        let message = format!("`{}` is already there", run.certificate_path().display());
+        let hint = "`--replace` makes another; whoever quotes the best of several states their number as `certify.configurations`";
+        return Err(Failure::new(message, hint));
+    }
     let certificate = run.certify(0)?;
     if args.json {
         Answer::json(&certificate)
@@ -54,7 +59,17 @@ fn overrides(certify: &Certify) -> Result<Vec<String>, Failure> {
 pub(crate) fn verify(args: &Args, verify: &Verify) -> Result<Answer, Failure> {
     let bars = Bars::new();
     let device = if verify.full { Some(device::open(&args.device)?) } else { None };
-    let verification = sublora::verify(&verify.certificate, device.as_ref(), &now, &bars)?;
+    let path = match &verify.certificate {
+        folder if folder.is_dir() => folder.join("certificate.json"),
+        file => file.clone(),
+    };
+    let corpus = verify.corpus.as_deref();
+    let verification =
+        sublora::verify(&path, corpus, device.as_ref(), &now, &bars).map_err(|error| {
+            let failure = Failure::from(error);
+            let hint = "the corpus, the artifact and the scores have to lie where they did, seen from the certificate; `--corpus DIR` says where the corpus is";
+            if failure.is_missing { Failure { hint: hint.to_owned(), ..failure } } else { failure }
+        })?;
     let (certificate, sentence) = match &verification {
         Verification::Refuted(reason) => (None, format!("refuted: {reason}")),
         Verification::Confirmed { certificate, rescored, largest_difference } => {

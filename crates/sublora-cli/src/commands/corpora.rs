@@ -62,7 +62,7 @@ fn summary(manifest: &Manifest) -> String {
     let (tokenizer, read) = (&manifest.tokenizer, &manifest.read);
     let effective = manifest.near_duplicates.as_ref().map_or_else(String::new, |near| {
         let (train, val) = (count(near.train_clusters), count(near.val_clusters));
-        format!("effective documents {train} train, {val} val\n")
+        format!("without near-dups  {train} train, {val} val\n")
     });
     format!(
         "{rows}\n\

@@ -30,7 +30,13 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
         return Answer::json(&found);
     }
     let mut lines = vec![
-        format!("{} documents, {} tokens scored", found.documents, found.tokens),
+        match eval.blocks.0 {
+            None => format!("{} documents, all {} tokens", found.documents, found.tokens),
+            Some(blocks) => format!(
+                "{} documents, {blocks} blocks of each, {} tokens; `--blocks all` scores everything",
+                found.documents, found.tokens
+            ),
+        },
         format!("mean over tokens     {:.4} bits per token", found.bits_per_token),
         format!("mean over documents  {:.4} bits per token", found.bits_per_token_of_a_document),
         format!("top-1 error          {:.4}", found.top_1_error),

@@ -21,7 +21,13 @@ pub(crate) fn run(args: &Args, quickstart: &Quickstart) -> Result<Answer, Failur
         let hint = "`--resume` goes on with it, `--out` names another folder";
         return Err(Failure::new(message, hint));
     }
-    let sources = if quickstart.out.join("corpus").exists() {
+    let has_corpus = quickstart.out.join("corpus").exists();
+    if has_corpus && !quickstart.text.is_empty() {
+        let message = format!("`{}` already holds the text it is about", quickstart.out.display());
+        let hint = "leave `--text` out, or name another folder with `--out`";
+        return Err(Failure::new(message, hint));
+    }
+    let sources = if has_corpus {
         Vec::new()
     } else if quickstart.text.is_empty() {
         let files = cargo_sources(CARGO_LOCK, &cargo_home()?).map_err(|error| {
@@ -72,7 +78,16 @@ fn summary(report: &Report, seconds: f64) -> String {
         "top-1 error, new tokens",
         "code length (bits)",
     ]);
-    let certified = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), table::rounded_up);
+    let certified = |value: Option<f64>, vacuous_above: f64| match value {
+        None => "-".to_owned(),
+        Some(bound) if bound >= vacuous_above => format!("{} (vacuous)", table::rounded_up(bound)),
+        Some(bound) => table::rounded_up(bound),
+    };
+    let above = |metric| {
+        let claims = &report.certificate.bounds;
+        claims.iter().find(|it| it.metric == metric).map_or(f64::INFINITY, |it| it.vacuous_above)
+    };
+    let (bits, error) = (above(MetricName::BitsPerToken), above(MetricName::TopKError));
     let held_out = |row: &Row| {
         row.held_out.map_or_else(|| "-".to_owned(), |it| format!("{:.4}", it.bits_per_token))
     };
@@ -80,9 +95,9 @@ fn summary(report: &Report, seconds: f64) -> String {
         rows.add_row([
             row.predictor.clone(),
             held_out(row),
-            certified(row.token),
-            certified(row.document),
-            certified(row.top_1_error),
+            certified(row.token, bits),
+            certified(row.document, bits),
+            certified(row.top_1_error, error),
             row.code_length.to_string(),
         ]);
     }
@@ -94,8 +109,8 @@ fn summary(report: &Report, seconds: f64) -> String {
          took               {seconds:.0} s\n\n\
          corpus       {}\n\
          model        {}\n\
-         certificate  {certificate_path}\n\n\
-         verify it:   {program} verify {certificate_path} --full",
+         certificate  {certificate_path}, verified\n\n\
+         verify all:  {program} verify {certificate_path} --full",
         table::certificate(&report.certificate),
         lines.join("\n"),
         report.corpus_path.display(),

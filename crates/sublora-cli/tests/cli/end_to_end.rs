@@ -33,6 +33,10 @@ fn make() -> TempDir {
     folder
 }
 
+fn on_the_cpu() -> bool {
+    std::env::var("SUBLORA_DEVICE").map_or(true, |device| device == "flex")
+}
+
 /// The files of a folder and those below it.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -109,12 +113,14 @@ fn a_second_run_is_the_same_to_the_byte() {
         let other = again.path().join(path.strip_prefix(MADE.path()).unwrap());
         // TensorBoard's files carry the time, burn's record of an optimiser its weights in any order.
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.contains("tfevents") && name != "last.safetensors" {
+        // Backends other than the CPU choose their kernels by timing them.
+        let same_kernels = on_the_cpu() || path.starts_with(MADE.path().join("corpus"));
+        if !name.contains("tfevents") && name != "last.safetensors" && same_kernels {
             assert!(fs::read(&path).unwrap() == fs::read(other).unwrap(), "{}", path.display());
             count += 1;
         }
     }
-    assert!(count > 10, "{count} files");
+    assert!(count > if on_the_cpu() { 10 } else { 4 }, "{count} files");
 }
 
 #[test]

@@ -18,7 +18,11 @@ struct Shown {
 
 /// Calls the program in `folder`, with `line` split at spaces.
 fn sublora(folder: &Path, line: &str) -> Shown {
-    let output = Command::new(env!("CARGO_BIN_EXE_sublora"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sublora"));
+    if line.is_empty() {
+        command.env_remove("SUBLORA_DEVICE"); // with it, clap does not show the help
+    }
+    let output = command
         .args(line.split_whitespace())
         .current_dir(folder)
         .env_remove("COLUMNS")

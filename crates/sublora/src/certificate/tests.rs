@@ -50,7 +50,7 @@ fn certified_with(overrides: &[&str]) -> (tempfile::TempDir, PathBuf, Certificat
 /// What a plain and a full verification say; none is confirmed.
 fn verdicts(path: &Path) -> [Option<String>; 2] {
     let device = Device::default();
-    [None, Some(&device)].map(|device| match verify(path, device, &|| 0.0, &()).unwrap() {
+    [None, Some(&device)].map(|device| match verify(path, None, device, &|| 0.0, &()).unwrap() {
         Verification::Confirmed { .. } => None,
         Verification::Refuted(reason) => Some(reason),
     })

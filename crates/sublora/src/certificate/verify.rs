@@ -55,17 +55,18 @@ pub enum Verification {
 /// Recomputes every number of the certificate at `path` from the files it names: the artifact is
 /// decoded and measured, the corpus hashed and counted, the sample drawn again, every bound computed
 /// from the stored scores. With a `device`, the model is rebuilt and every scored token evaluated
-/// anew.
+/// anew. The corpus is looked for in the folder `corpus`, or where the certificate says.
 ///
 /// # Errors
 /// If a file is missing or cannot be read, so that nothing can be said.
 pub fn verify(
     path: &Path,
+    corpus: Option<&Path>,
     device: Option<&Device>,
     now: &(dyn Fn() -> f64 + Sync),
     progress: &dyn Progress,
 ) -> Result<Verification, Error> {
-    match check(path, device, now, progress) {
+    match check(path, corpus, device, now, progress) {
         Ok((certificate, rescored, largest_difference)) => Ok(Verification::Confirmed {
             certificate: Box::new(certificate),
             rescored,
@@ -89,6 +90,7 @@ fn undecided(error: &Error) -> bool {
 
 fn check(
     path: &Path,
+    corpus: Option<&Path>,
     device: Option<&Device>,
     now: &(dyn Fn() -> f64 + Sync),
     progress: &dyn Progress,
@@ -104,51 +106,19 @@ fn check(
     same("code length", &certificate.artifact.code_length, &bits.total())?;
     same_training(&certificate, &artifact)?;
 
-    let corpus = Corpus::open(folder.join(&certificate.corpus.path))?;
-    same("corpus hash", &certificate.corpus.sha256, &corpus.sha256())?;
-    corpus.verify()?;
-    same("tokenizer", &certificate.corpus.tokenizer, &corpus.manifest().tokenizer)?;
-    let near = corpus.manifest().near_duplicates.as_ref().map(|it| it.train_clusters);
-    same("number of effective documents", &certificate.corpus.effective_documents, &near)?;
-    same("context", &certificate.predictor.context, &artifact.spec.model.n_positions)?;
-    let (known, needed) = (vocab(&artifact)?, corpus.manifest().tokenizer.vocab_size);
-    if known < needed {
-        let reason = format!("the model knows {known} tokens, the corpus has {needed}");
-        return Err(Error::Mismatch(reason));
-    }
+    let stated = folder.join(&certificate.corpus.path);
+    let corpus = Corpus::open(corpus.unwrap_or(&stated))?;
+    same_text(&certificate, &artifact, &corpus)?;
 
     let scene = Scene::new(&corpus, certificate.corpus.prior, &certificate.predictor)?;
     same("number of documents", &certificate.corpus.documents, &scene.blocks.documents())?;
     same("number of tokens", &certificate.corpus.tokens, &scene.blocks.predictions())?;
 
-    same("dtype", &certificate.predictor.dtype.as_str(), &"f32")?;
-
     let scores_path = folder.join(&certificate.scores.path);
     let bytes = hashed(&scores_path, &certificate.scores.sha256, "score file")?;
     let scored = ScoreFile::from_bytes(&bytes, &scores_path)?;
     let levels = [&scored.documents, &scored.positions];
-    let frozen = scene.frozen(&certificate.artifact.file.sha256, &certificate.corpus.sha256);
-    let draw = |unit, record: &Option<SampleRecord>, scores: &Option<TokenScores>| {
-        let Some(record) = record else { return Ok(None) };
-        let tokens = scores.as_ref().map_or(0, |scores| scores.ln_p.len() as u64);
-        if record.size.is_some_and(|size| size > tokens) {
-            let reason =
-                format!("the sample of the {unit} level has more units than scored tokens");
-            return Err(Error::Mismatch(reason));
-        }
-        let drawn = scene.draw(unit, record.draw(), &frozen)?;
-        same("sample", record, &drawn.record)?;
-        Ok(Some(drawn))
-    };
-    let drawn = [
-        draw(Unit::Document, &certificate.documents, &scored.documents)?,
-        draw(Unit::Token, &certificate.positions, &scored.positions)?,
-    ];
-    for (scores, drawn) in levels.into_iter().zip(&drawn) {
-        let found = scores.as_ref().map(|scores| scores.ln_p.len() as u64);
-        let expected = drawn.as_ref().and_then(|drawn| drawn.offsets.last().copied());
-        same("number of scored tokens", &found, &expected)?;
-    }
+    let drawn = drawn_again(&certificate, &scene, &scored)?;
 
     let mut top_k: Vec<u32> = Vec::new();
     for k in certificate.bounds.iter().filter_map(|claim| claim.k) {
@@ -156,19 +126,7 @@ fn check(
             top_k.push(k);
         }
     }
-    let confidence = certificate.confidence;
-    if confidence.claims < certificate.bounds.len() as u64 {
-        let (claims, bounds) = (confidence.claims, certificate.bounds.len());
-        let reason = format!("{bounds} claims share a failure probability meant for {claims}");
-        return Err(Error::Mismatch(reason));
-    }
-    let terms = Terms {
-        vocab: corpus.manifest().tokenizer.vocab_size,
-        code_length: Bits::whole(bits.total()),
-        models: NonZeroU64::new(certificate.artifact.configurations)
-            .ok_or_else(|| Error::value("artifact.configurations", &0, "at least 1"))?,
-        failure: confidence.failure_probability / confidence.claims as f64,
-    };
+    let terms = terms(&certificate, &corpus, bits)?;
     let claims = scene.claims(&scored, &drawn, &metrics(&top_k)?, terms)?;
     same("number of claims", &certificate.bounds.len(), &claims.len())?;
     for (stated, found) in certificate.bounds.iter().zip(&claims) {
@@ -202,6 +160,71 @@ fn check(
         }
     }
     Ok((certificate, tokens, largest))
+}
+
+/// The corpus is the one of the certificate, whole, and the model knows its tokens.
+fn same_text(certificate: &Certificate, artifact: &Artifact, corpus: &Corpus) -> Result<(), Error> {
+    same("corpus hash", &certificate.corpus.sha256, &corpus.sha256())?;
+    corpus.verify()?;
+    same("tokenizer", &certificate.corpus.tokenizer, &corpus.manifest().tokenizer)?;
+    let near = corpus.manifest().near_duplicates.as_ref().map(|it| it.train_clusters);
+    same("number of effective documents", &certificate.corpus.effective_documents, &near)?;
+    same("context", &certificate.predictor.context, &artifact.spec.model.n_positions)?;
+    same("dtype", &certificate.predictor.dtype.as_str(), &"f32")?;
+    let (known, needed) = (vocab(artifact)?, corpus.manifest().tokenizer.vocab_size);
+    if known < needed {
+        let reason = format!("the model knows {known} tokens, the corpus has {needed}");
+        return Err(Error::Mismatch(reason));
+    }
+    Ok(())
+}
+
+/// The samples of both levels, with as many scores as they have tokens.
+fn drawn_again(
+    certificate: &Certificate,
+    scene: &Scene<'_>,
+    scored: &ScoreFile,
+) -> Result<[Option<Drawn>; 2], Error> {
+    let frozen = scene.frozen(&certificate.artifact.file.sha256, &certificate.corpus.sha256);
+    let draw = |unit, record: &Option<SampleRecord>, scores: &Option<TokenScores>| {
+        let Some(record) = record else { return Ok(None) };
+        let tokens = scores.as_ref().map_or(0, |scores| scores.ln_p.len() as u64);
+        if record.size.is_some_and(|size| size > tokens) {
+            let reason =
+                format!("the sample of the {unit} level has more units than scored tokens");
+            return Err(Error::Mismatch(reason));
+        }
+        let drawn = scene.draw(unit, record.draw(), &frozen)?;
+        same("sample", record, &drawn.record)?;
+        Ok(Some(drawn))
+    };
+    let drawn = [
+        draw(Unit::Document, &certificate.documents, &scored.documents)?,
+        draw(Unit::Token, &certificate.positions, &scored.positions)?,
+    ];
+    for (scores, drawn) in [&scored.documents, &scored.positions].into_iter().zip(&drawn) {
+        let found = scores.as_ref().map(|scores| scores.ln_p.len() as u64);
+        let expected = drawn.as_ref().and_then(|drawn| drawn.offsets.last().copied());
+        same("number of scored tokens", &found, &expected)?;
+    }
+    Ok(drawn)
+}
+
+/// What the claims share, if they are no more than the failure probability was divided among.
+fn terms(certificate: &Certificate, corpus: &Corpus, bits: CodeLength) -> Result<Terms, Error> {
+    let confidence = certificate.confidence;
+    if confidence.claims < certificate.bounds.len() as u64 {
+        let (claims, bounds) = (confidence.claims, certificate.bounds.len());
+        let reason = format!("{bounds} claims share a failure probability meant for {claims}");
+        return Err(Error::Mismatch(reason));
+    }
+    Ok(Terms {
+        vocab: corpus.manifest().tokenizer.vocab_size,
+        code_length: Bits::whole(bits.total()),
+        models: NonZeroU64::new(certificate.artifact.configurations)
+            .ok_or_else(|| Error::value("artifact.configurations", &0, "at least 1"))?,
+        failure: confidence.failure_probability / confidence.claims as f64,
+    })
 }
 
 /// Evaluates scored tokens again.

@@ -1,5 +1,7 @@
 //! From the text of a file and what overrides it.
 
+use std::collections::BTreeSet;
+
 use super::RunConfig;
 use crate::Error;
 
@@ -26,6 +28,33 @@ impl RunConfig {
         config.validate()?;
         Ok(config)
     }
+}
+
+impl RunConfig {
+    /// The first key in which `self` differs from the configuration of an earlier call, and both values.
+    pub(crate) fn first_difference(&self, earlier: &Self) -> Result<String, Error> {
+        let table = |config| toml::Value::try_from(config).map_err(|error| Error::config(&error));
+        Ok(difference("", Some(&table(self)?), Some(&table(earlier)?)).unwrap_or_default())
+    }
+}
+
+/// Of the values of `key` now and then.
+fn difference(key: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
+    if now == then {
+        return None;
+    }
+    if let (Some(toml::Value::Table(now)), Some(toml::Value::Table(then))) = (now, then) {
+        let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+        let inside =
+            |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        return keys
+            .into_iter()
+            .find_map(|name| difference(&inside(name), now.get(name), then.get(name)));
+    }
+    let shown = |value: Option<&toml::Value>| {
+        value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+    };
+    Some(format!("`{key}` was {}, and is {} now", shown(then), shown(now)))
 }
 
 fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), Error> {

@@ -35,7 +35,7 @@ impl<'a> Run<'a> {
     pub(super) fn shape(&self) -> Result<Gpt2Config, Error> {
         let vocab = self.corpus.manifest().tokenizer.vocab_size;
         let shape = match &self.config.base {
-            BaseConfig::Random | BaseConfig::PriorSplit { .. } => {
+            BaseConfig::Random {} | BaseConfig::PriorSplit { .. } => {
                 self.config.model.shape(vocab as usize)?
             }
             BaseConfig::Checkpoint { path } => {

@@ -119,7 +119,7 @@ impl Trainer<'_> {
             (start, outcome) = (state.step, state.outcome);
         }
         let mut metrics = if resume {
-            MetricsLog::resume(&self.folder, start, self.now)?
+            MetricsLog::resume(&self.folder, start + 1, self.now)?
         } else {
             MetricsLog::create(&self.folder, self.now)?
         };
@@ -141,7 +141,7 @@ impl Trainer<'_> {
             let done = step + 1;
             let bits = loss / std::f64::consts::LN_2;
             let record = [("train/bits_per_token", bits), ("learning_rate", learning_rate)];
-            metrics.record(step, &record)?;
+            metrics.record(done, &record)?;
             let note = format!("{bits:.3} bits/token, {rate:.0} tokens/s");
             let flow = self.progress.update(done, &note);
             // Only where a run that is never interrupted evaluates, so that both choose the same best.
@@ -153,7 +153,7 @@ impl Trainer<'_> {
                 };
                 finite("held-out loss", held_out)?;
                 let bits = held_out / std::f64::consts::LN_2;
-                metrics.record(step, &[("held_out/bits_per_token", bits)])?;
+                metrics.record(done, &[("held_out/bits_per_token", bits)])?;
                 if held_out < outcome.best_loss {
                     outcome = Outcome { best_loss: held_out, best_step: done };
                 }
