@@ -137,11 +137,11 @@ fn a_killed_run_without_a_checkpoint_starts_again() {
     let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.2);
     let run = run(dir.path().join("run"), &corpus, &["base={ kind = \"random\" }"], &());
     std::fs::create_dir_all(run.folder.join("train")).unwrap();
-    std::fs::write(run.folder.join("train/metrics.jsonl"), "{\"step\":0}\n{\"st").unwrap();
+    std::fs::write(run.folder.join("train/metrics.jsonl"), "{\"step\":1}\n{\"st").unwrap();
     run.record().unwrap();
     run.train(true).unwrap();
     let metrics = std::fs::read_to_string(run.folder.join("train/metrics.jsonl")).unwrap();
-    assert!(metrics.starts_with("{\"step\":0,\"train/bits_per_token\":"), "{metrics}");
+    assert!(metrics.starts_with("{\"step\":1,\"train/bits_per_token\":"), "{metrics}");
 }
 
 type Change = fn(&mut RunConfig);
