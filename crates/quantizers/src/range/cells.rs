@@ -16,10 +16,24 @@ pub(super) trait Moments {
 }
 
 /// The sum of $(x - \hat x)^2$.
-pub(super) fn squared_error(moments: &dyn Moments, codes: &Codes, params: &Params) -> f64 {
+pub(super) fn squared_error(moments: &impl Moments, codes: &Codes, params: &Params) -> f64 {
+    let (scale, offset) = (f64::from(params.scale), f64::from(params.offset));
+    match &codes.levels {
+        Levels::Integers { min, max } => {
+            let value = |q: i32| f64::from(q - params.zero_point) * scale + offset;
+            sum(moments, (*min..=*max).map(value))
+        }
+        Levels::Table(levels) => {
+            sum(moments, levels.iter().map(|&level| f64::from(level) * scale + offset))
+        }
+    }
+}
+
+/// The same for levels in ascending order.
+fn sum(moments: &impl Moments, levels: impl Iterator<Item = f64>) -> f64 {
     let mut sum = 0.0;
     let (mut below, mut level) = ([0.0; 3], None);
-    for next in values(codes, params) {
+    for next in levels {
         if let Some(level) = level {
             let threshold = moments.below(0.5 * (level + next));
             sum += cost(level, below, threshold);
@@ -31,7 +45,7 @@ pub(super) fn squared_error(moments: &dyn Moments, codes: &Codes, params: &Param
 }
 
 /// The sum of squared distances from the interval between `low` and `high`.
-pub(super) fn clipped(moments: &dyn Moments, (low, high): (f64, f64)) -> f64 {
+pub(super) fn clipped(moments: &impl Moments, (low, high): (f64, f64)) -> f64 {
     cost(low, [0.0; 3], moments.below(low))
         + cost(high, moments.below(high), moments.below(f64::INFINITY))
 }
@@ -48,18 +62,4 @@ pub(super) fn ends(codes: &Codes, params: &Params) -> (f64, f64) {
 fn cost(level: f64, from: [f64; 3], to: [f64; 3]) -> f64 {
     let [s0, s1, s2] = [0, 1, 2].map(|j| to[j] - from[j]);
     (s2 - 2.0 * level * s1 + level * level * s0).max(0.0)
-}
-
-/// The values of all codes, ascending.
-fn values<'a>(codes: &'a Codes, params: &'a Params) -> Box<dyn Iterator<Item = f64> + 'a> {
-    let (scale, offset) = (f64::from(params.scale), f64::from(params.offset));
-    match &codes.levels {
-        Levels::Integers { min, max } => {
-            let zero_point = params.zero_point;
-            Box::new((*min..=*max).map(move |q| f64::from(q - zero_point) * scale + offset))
-        }
-        Levels::Table(levels) => {
-            Box::new(levels.iter().map(move |&level| f64::from(level) * scale + offset))
-        }
-    }
 }

@@ -177,4 +177,8 @@ impl Loss for Density<'_> {
     fn clipped(&self, codes: &Codes, candidate: &Params) -> f64 {
         cells::clipped(self, cells::ends(codes, candidate))
     }
+
+    fn is_rough(&self, _: &Codes) -> bool {
+        false // spread over bins
+    }
 }

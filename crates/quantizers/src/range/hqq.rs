@@ -8,11 +8,16 @@
 //!    r = (q - z) / \bar s, \quad e = \operatorname{shrink}(x - r), \quad
 //!    z \leftarrow \operatorname{mean}\bigl(q - (x - e)\,\bar s\bigr), \quad \beta \leftarrow \kappa\beta, $$
 //! where $\operatorname{shrink}(x) = \operatorname{sign}(x) \max(|x| - |x|^{p-1}/\beta, 0)$, and until the mean
-//! of $|x - r|$ no longer falls. The zero point is not an integer: it becomes an offset,
+//! of $|x - r|$ rises. The zero point is not an integer: it becomes an offset,
 //! $\hat x = q s - z s$ with $s = 1/\bar s$.
 //!
 //! The threshold $|x|^{p-1}/\beta$ is in the units of the values: a multiple of them does not have the
 //! multiple of the range.
+//!
+//! # Notes on the reference implementation
+//! It stops where the mean no longer falls, and takes the step that follows all the same. Where values
+//! lie evenly about their codes the mean stays level, in exact arithmetic, while the zero point moves:
+//! there we go on, for rounding alone would decide.
 //!
 //! # Reference
 //! H. Badri and A. Shaji, *Half-quadratic quantization of large machine learning models*, 2023;
@@ -21,7 +26,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::kept::Kept;
-use super::{Observer, Range};
+use super::{Observer, Range, kernel};
 use crate::{BitWidth, Grid, LEAST_SCALE, Levels, Params, QuantizerError};
 
 /// Half-quadratic zero point. Integer codes only. Keeps every value it is shown, 4 bytes each.
@@ -38,11 +43,11 @@ use crate::{BitWidth, Grid, LEAST_SCALE, Levels, Params, QuantizerError};
 #[serde(default, deny_unknown_fields)]
 pub struct Hqq {
     /// $p$ of the norm that the error should be small in: above 0 and at most 1.
-    pub exponent: f64,
+    pub exponent: f32,
     /// $\beta$ at first, above 0.
-    pub beta: f64,
-    /// $\kappa$, at least 1.
-    pub kappa: f64,
+    pub beta: f32,
+    /// $\kappa$, from 1 to 2.
+    pub kappa: f32,
     /// Iterations at most.
     pub iterations: u32,
 }
@@ -59,6 +64,9 @@ impl Range for Hqq {
     }
 }
 
+/// Of two errors whose ratio differs from 1 by less, neither is the larger: their sums are f32.
+const LEVEL: f64 = 1e-6;
+
 struct HalfQuadratic {
     rule: Hqq,
     kept: Kept,
@@ -66,57 +74,46 @@ struct HalfQuadratic {
 
 impl Hqq {
     fn check(&self) -> Result<(), QuantizerError> {
-        for (name, value, within, expected) in [
+        let Self { exponent, beta, kappa, .. } = *self;
+        for (name, value, is_right, expected) in [
             (
                 "exponent",
-                self.exponent,
-                self.exponent > 0.0 && self.exponent <= 1.0,
+                exponent,
+                exponent > 0.0 && exponent <= 1.0,
                 "a number above 0 and at most 1",
             ),
-            (
-                "beta",
-                self.beta,
-                self.beta > 0.0 && self.beta.is_finite(),
-                "a finite number above 0",
-            ),
-            (
-                "kappa",
-                self.kappa,
-                self.kappa >= 1.0 && self.kappa.is_finite(),
-                "a finite number of at least 1",
-            ),
+            ("beta", beta, beta > 0.0 && beta.is_finite(), "a finite number above 0"),
+            ("kappa", kappa, (1.0..=2.0).contains(&kappa), "a number from 1 to 2"),
         ] {
-            if !within {
-                return Err(QuantizerError::Setting { name, value, expected });
+            if !is_right {
+                return Err(QuantizerError::Setting { name, value: value.into(), expected });
             }
         }
         Ok(())
     }
 
-    /// The zero points, from the first to the last.
-    fn zero_points(&self, values: &[f32], inverse: f64, start: f64, ends: (f64, f64)) -> Vec<f64> {
-        let (mut zs, mut z) = (vec![start], start);
-        let (mut beta, mut least) = (self.beta, f64::INFINITY);
+    /// The zero points of `values - low`, from the first to the last.
+    fn zero_points(&self, values: &[f32], low: f32, scale: f32, ends: (f32, f32)) -> Vec<f32> {
+        let mut step = kernel::HalfQuadratic {
+            low,
+            inverse: 1.0 / scale,
+            zero_point: ends.0,
+            ends,
+            beta: self.beta,
+            exponent: self.exponent,
+        };
+        let (mut zero_points, mut least) = (vec![step.zero_point], f64::INFINITY);
         for _ in 0..self.iterations {
-            let (mut distance, mut sum) = (0.0, 0.0);
-            for x in values.iter().map(|&x| f64::from(x)) {
-                let q = (x * inverse + z).round_ties_even().clamp(ends.0, ends.1);
-                let error = x - (q - z) / inverse;
-                let size = error.abs();
-                distance += size;
-                let shrunk =
-                    (size - size.powf(self.exponent - 1.0) / beta).max(0.0).copysign(error);
-                sum += q - (x - shrunk) * inverse;
-            }
-            if distance >= least {
+            let [distance, sum] = kernel::half_quadratic(values, step);
+            if distance > (1.0 + LEVEL) * least {
                 break;
             }
-            least = distance;
-            beta *= self.kappa;
-            z = sum / values.len() as f64;
-            zs.push(z);
+            least = distance.min(least);
+            step.beta *= self.kappa;
+            step.zero_point = (sum / values.len() as f64) as f32;
+            zero_points.push(step.zero_point);
         }
-        zs
+        zero_points
     }
 }
 
@@ -131,14 +128,15 @@ impl Observer for HalfQuadratic {
         let Levels::Integers { min, max } = grid.codes(bits)?.levels else {
             return Err(QuantizerError::NotIntegers { range: "hqq" });
         };
-        let (min, max) = (f64::from(min), f64::from(max));
-        let (low, high) = (f64::from(extent.low), f64::from(extent.high));
-        let scale = ((high - low) / (max - min)).max(LEAST_SCALE.into()) as f32;
-        let inverse = 1.0 / f64::from(scale);
-        let zs =
-            self.rule.zero_points(self.kept.values(), inverse, min - low * inverse, (min, max));
-        let z = zs[zs.len() - 1];
-        Ok(Params { scale, zero_point: 0, offset: (-z * f64::from(scale)) as f32 })
+        let width = f64::from(extent.high) - f64::from(extent.low);
+        let scale = ((width / f64::from(max - min)) as f32).max(LEAST_SCALE);
+        let ends = (min as f32, max as f32);
+        // A width beyond f32 leaves nothing to iterate with.
+        let values = if width > f32::MAX.into() { &[] } else { self.kept.values() };
+        let zero_points = self.rule.zero_points(values, extent.low, scale, ends);
+        let last = f64::from(zero_points[zero_points.len() - 1]);
+        let offset = f64::from(extent.low) - last * f64::from(scale);
+        Ok(Params { scale, zero_point: 0, offset: offset as f32 })
     }
 }
 
@@ -146,13 +144,60 @@ impl Observer for HalfQuadratic {
 mod tests {
     use super::*;
 
+    /// Of $z$ as the formulas have it: ours starts at 0, from the least value on.
     #[test]
-    fn zero_points_of_the_reference() {
+    fn zero_points_of_the_formulas() {
         let w = [-1.0, -0.5, -0.2, -0.1, 0.0, 0.1, 0.3, 2.0];
-        for bits in [2, 3] {
-            let max = f64::from((1 << bits) - 1);
-            let zs = Hqq::default().zero_points(&w, max / 3.0, max / 3.0, (0.0, max));
-            eprintln!("{zs:?}");
+        for (max, expected, len) in [
+            (3.0, &[1.0, 0.986_930_9][..], 2), // then the mean rises, from .15 to .153
+            (7.0, &[2.333_333_3, 2.319_165_2, 2.316_456_0, 2.315_563_2], 21), // level, at .0642857
+        ] {
+            let zero_points = Hqq::default().zero_points(&w, -1.0, 3.0 / max, (0.0, max));
+            assert_eq!(zero_points.len(), len, "{zero_points:?}");
+            for (z, expected) in zero_points.iter().zip(expected) {
+                assert!((z + max / 3.0 - expected).abs() < 1e-6, "{zero_points:?}");
+            }
         }
+    }
+
+    #[test]
+    fn the_zero_point_is_an_offset() {
+        let mut observer = Hqq::default().observer();
+        observer.observe(&[-1.0, -0.5, -0.2, -0.1]).unwrap();
+        observer.observe(&[0.0, 0.1, 0.3, 2.0]).unwrap();
+        for (grid, z) in [
+            (&crate::Affine {} as &dyn Grid, 0.986_930_9),
+            (&crate::Symmetric {}, -0.513_069_1 + 0.513_069_1),
+        ] {
+            let params = observer.fit(grid, BitWidth::new(2).unwrap()).unwrap();
+            eprintln!("{params:?} {z}");
+        }
+    }
+
+    #[test]
+    fn settings_outside_their_ranges_and_tables_are_refused() {
+        let bits = BitWidth::new(4).unwrap();
+        let refused = |rule: &Hqq, grid: &dyn Grid| {
+            let mut observer = rule.observer();
+            observer.observe(&[1.0, 2.0]).unwrap();
+            observer.fit(grid, bits).unwrap_err().to_string()
+        };
+        let (rule, affine) = (Hqq::default(), crate::Affine {});
+        assert_eq!(
+            refused(&Hqq { exponent: 0.0, ..rule.clone() }, &affine),
+            "`exponent` is 0, expected a number above 0 and at most 1"
+        );
+        assert_eq!(
+            refused(&Hqq { beta: f32::NAN, ..rule.clone() }, &affine),
+            "`beta` is NaN, expected a finite number above 0"
+        );
+        assert_eq!(
+            refused(&Hqq { kappa: 0.5, ..rule.clone() }, &affine),
+            "`kappa` is 0.5, expected a number from 1 to 2"
+        );
+        assert_eq!(
+            refused(&rule, &crate::Nf4 {}),
+            "the range `hqq` is for integer codes, and this grid has none"
+        );
     }
 }

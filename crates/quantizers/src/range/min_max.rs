@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Observer, Range};
-use crate::{BitWidth, Extent, Grid, Params, QuantizerError};
+use crate::{BitWidth, Extent, Grid, Params, QuantizerError, kernel};
 
 /// The extremes.
 ///
@@ -48,16 +48,12 @@ pub(crate) fn widest(a: Option<Extent>, b: Option<Extent>) -> Option<Extent> {
 /// # Errors
 /// [`QuantizerError::NotFinite`].
 pub(crate) fn extremes(values: &[f32]) -> Result<Option<Extent>, QuantizerError> {
-    let (low, high) = values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
-    // `min` and `max` pass a NaN over, a sum does not; a sum may overflow without one.
-    let suspect = !(values.iter().sum::<f32>().is_finite() && low.is_finite() && high.is_finite());
-    let wrong = if suspect { values.iter().position(|x| !x.is_finite()) } else { None };
-    if let Some(index) = wrong {
-        return Err(QuantizerError::NotFinite { index, value: values[index] });
+    let extent = kernel::extent(values);
+    let wrong = if extent.is_none() { values.iter().position(|x| !x.is_finite()) } else { None };
+    match wrong {
+        Some(index) => Err(QuantizerError::NotFinite { index, value: values[index] }),
+        None => Ok(extent),
     }
-    Ok((!values.is_empty()).then_some(Extent { low, high }))
 }
 
 #[cfg(test)]

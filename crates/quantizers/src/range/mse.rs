@@ -15,7 +15,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cells::{self, Moments};
 use super::kept::Kept;
 use super::search::{Loss, search};
 use super::{Observer, Range, kernel};
@@ -64,101 +63,27 @@ impl Observer for Errors {
             let expected = "a number above 0 and at most 16";
             return Err(QuantizerError::Setting { name: "exponent", value: p.into(), expected });
         }
-        let (values, extent) = (self.kept.values(), self.kept.extent()?);
-        match grid.codes(bits)?.levels {
-            Levels::Integers { .. } => search(&Integers { values, p }, extent, grid, bits),
-            Levels::Table(_) if p == 2.0 => search(&Sorted::new(values), extent, grid, bits),
-            Levels::Table(_) => search(&Plain { values, p: p.into() }, extent, grid, bits),
-        }
+        search(&Values { values: self.kept.values(), p }, self.kept.extent()?, grid, bits)
     }
 }
 
-/// Integer codes: every value, by the vector kernel.
-struct Integers<'a> {
+/// Every value, by the vector kernel.
+struct Values<'a> {
     values: &'a [f32],
     p: f32,
 }
 
-impl Integers<'_> {
-    fn line(codes: &Codes, params: &Params) -> kernel::Line {
-        let Levels::Integers { min, max } = codes.levels else {
-            unreachable!("chosen for integer codes")
-        };
-        let ends = ((min - params.zero_point) as f32, (max - params.zero_point) as f32);
-        kernel::Line { scale: params.scale, offset: params.offset, ends }
-    }
-}
-
-impl Loss for Integers<'_> {
+impl Loss for Values<'_> {
     fn errors(&self, codes: &Codes, candidates: &[Params]) -> Vec<f64> {
-        let lines: Vec<_> = candidates.iter().map(|params| Self::line(codes, params)).collect();
-        kernel::errors(self.values, &lines, self.p)
+        kernel::errors(self.values, codes, candidates, self.p)
     }
 
     fn clipped(&self, codes: &Codes, candidate: &Params) -> f64 {
-        kernel::clipped(self.values, Self::line(codes, candidate), self.p)
-    }
-}
-
-/// Any levels and squares: the values in order with prefix sums, one look-up a level.
-struct Sorted {
-    values: Vec<f32>,
-    /// `[n + 1]`: $S_1$ and $S_2$ of the first $0, 1, \dots, n$ values.
-    sums: Vec<[f64; 2]>,
-}
-
-impl Sorted {
-    fn new(values: &[f32]) -> Self {
-        let mut values = values.to_vec();
-        values.sort_unstable_by(f32::total_cmp);
-        let mut sums = Vec::with_capacity(values.len() + 1);
-        let mut sum = [0.0; 2];
-        sums.push(sum);
-        for x in values.iter().map(|&x| f64::from(x)) {
-            sum = [sum[0] + x, sum[1] + x * x];
-            sums.push(sum);
-        }
-        Self { values, sums }
-    }
-}
-
-impl Moments for Sorted {
-    fn below(&self, t: f64) -> [f64; 3] {
-        let count = self.values.partition_point(|&x| f64::from(x) < t);
-        [count as f64, self.sums[count][0], self.sums[count][1]]
-    }
-}
-
-impl Loss for Sorted {
-    fn errors(&self, codes: &Codes, candidates: &[Params]) -> Vec<f64> {
-        candidates.iter().map(|params| cells::squared_error(self, codes, params)).collect()
+        kernel::clipped(self.values, codes, candidate, self.p)
     }
 
-    fn clipped(&self, codes: &Codes, candidate: &Params) -> f64 {
-        cells::clipped(self, cells::ends(codes, candidate))
-    }
-}
-
-/// Any levels and any exponent, value by value.
-struct Plain<'a> {
-    values: &'a [f32],
-    p: f64,
-}
-
-impl Plain<'_> {
-    fn sum(&self, y: impl Fn(f32) -> f64) -> f64 {
-        self.values.iter().map(|&x| (f64::from(x) - y(x)).abs().powf(self.p)).sum()
-    }
-}
-
-impl Loss for Plain<'_> {
-    fn errors(&self, codes: &Codes, candidates: &[Params]) -> Vec<f64> {
-        let error = |params| self.sum(|x| f64::from(codes.quantize(x, params)));
-        candidates.iter().map(error).collect()
-    }
-
-    fn clipped(&self, codes: &Codes, candidate: &Params) -> f64 {
-        let (low, high) = cells::ends(codes, candidate);
-        self.sum(|x| f64::from(x).max(low).min(high))
+    fn is_rough(&self, codes: &Codes) -> bool {
+        let most = if let Levels::Table(_) = codes.levels { 16 } else { usize::MAX };
+        self.values.len() < 32 * codes.count().min(most)
     }
 }

@@ -2,20 +2,24 @@
 //!
 //! # Definition
 //! Candidates are the range of the values with its ends multiplied by factors.
-//! 1. Both ends by $f = 1 - i/100$, $i = 0, \dots, 79$, then on by factors of .95 down to $10^{-3}$. What
-//!    is clipped only grows as $f$ falls, so the scan ends, without loss, where that alone costs more
-//!    than the best candidate so far.
-//! 2. If the grid looks at both ends, each end alone, the other as it stands, in steps of 5 %, twice.
-//! 3. Around the best, steps from 16 % to .02 %, halved, of both ends together or of either end. Of the
-//!    candidates within 2 % of the best, the error of few values has many minima: see `SCAN`.
+//! 1. Both ends by $f = 1 - 4i/100$, $i = 0, \dots, 19$, then on by factors of .9 down to $10^{-3}$. What is
+//!    clipped only grows as $f$ falls, so the scan ends, without loss, where that alone costs more than
+//!    the best candidate so far. Around each candidate whose error is within 2 % of the best follow those
+//!    in steps of 1 %. Where values are few for the levels, the error jumps from candidate to candidate:
+//!    then it is within 20 %, and in steps of a quarter of a level, between .05 and .25 %.
+//! 2. If the grid looks at both ends, the same with the values clipped to $\pm f \max |x|$; then each end
+//!    alone, the other as it stands, in steps of 10 %.
+//! 3. Around the best, both ends together and either end, in steps that are halved down to .25 % (few
+//!    values: .03 %): from .5 %, or, for two ends and for a range that the scan has not shrunk, from 16 %,
+//!    which may also widen it.
 //!
-//! The error has several minima, and none of this finds the least of them for certain; it never
-//! returns more than that of the whole range.
+//! The error has many minima, and none of this finds the least of them for certain. It never returns
+//! more than the error of the whole range.
 
-use crate::{BitWidth, Codes, Extent, Grid, Params, QuantizerError};
+use crate::{BitWidth, Codes, Extent, Grid, Levels, Params, QuantizerError};
 
 /// Candidates evaluated together.
-const BATCH: usize = 8;
+const BATCH: usize = 4;
 
 /// What a candidate costs.
 pub(super) trait Loss {
@@ -24,6 +28,9 @@ pub(super) trait Loss {
 
     /// The part of a candidate's error that every range inside its range has too.
     fn clipped(&self, codes: &Codes, candidate: &Params) -> f64;
+
+    /// Whether the values are so few that the error jumps from candidate to candidate.
+    fn is_rough(&self, codes: &Codes) -> bool;
 }
 
 /// Scale and zero point of the range inside `extent`, or a little outside, of least error.
@@ -37,15 +44,33 @@ pub(super) fn search(
     bits: BitWidth,
 ) -> Result<Params, QuantizerError> {
     let codes = grid.codes(bits)?;
-    let whole = [1.0; 2];
     let params = grid.params(extent, bits)?;
     let error = loss.errors(&codes, &[params])[0];
-    let mut search = Search { loss, extent, grid, bits, codes, best: (error, whole, params) };
-    search.shrink()?;
-    if search.has_two_ends()? {
+    let fine_step = match codes.levels {
+        Levels::Integers { min, max } => 0.25 / (max - min) as f32,
+        Levels::Table(_) => 0.002_5,
+    };
+    let mut search = Search {
+        loss,
+        extent,
+        grid,
+        bits,
+        is_rough: loss.is_rough(&codes),
+        fine_step: fine_step.clamp(0.000_5, 0.002_5),
+        codes,
+        whole: error,
+        best: (error, [1.0; 2], params),
+    };
+    search.shrink(|f| [f; 2])?;
+    let has_two_ends = search.has_two_ends()?;
+    if has_two_ends {
+        search.shrink(|f| {
+            let t = f * extent.magnitude();
+            [extent.low, extent.high].map(|end| if end.abs() > t { t / end.abs() } else { 1.0 })
+        })?;
         search.trim()?;
     }
-    search.refine()?;
+    search.refine(if has_two_ends || search.best.1 == [1.0; 2] { 0.16 } else { 0.005 })?;
     Ok(search.best.2)
 }
 
@@ -55,6 +80,10 @@ struct Search<'a> {
     grid: &'a dyn Grid,
     bits: BitWidth,
     codes: Codes,
+    is_rough: bool,
+    fine_step: f32,
+    /// The error of the whole range.
+    whole: f64,
     /// Error, factors of the two ends, and what the grid makes of them.
     best: (f64, [f32; 2], Params),
 }
@@ -65,38 +94,42 @@ impl Search<'_> {
         self.grid.params(extent, self.bits)
     }
 
-    /// Whether one of the candidates is better than the best so far, which it replaces.
-    fn improve(&mut self, factors: &[[f32; 2]]) -> Result<bool, QuantizerError> {
-        let mut candidates: Vec<([f32; 2], Params)> = Vec::with_capacity(factors.len());
-        for &factors in factors {
-            let params = self.params(factors)?;
-            if params != self.best.2 && candidates.iter().all(|it| it.1 != params) {
-                candidates.push((factors, params));
-            }
-        }
-        let params: Vec<Params> = candidates.iter().map(|it| it.1).collect();
+    /// The errors of candidates; the best so far is replaced where one is better.
+    fn errors(&mut self, factors: &[[f32; 2]]) -> Result<Vec<f64>, QuantizerError> {
+        let params: Vec<Params> =
+            factors.iter().map(|&it| self.params(it)).collect::<Result<_, _>>()?;
         let errors = self.loss.errors(&self.codes, &params);
-        let mut improved = false;
-        for (error, (factors, params)) in errors.into_iter().zip(candidates) {
+        for ((&error, &factors), params) in errors.iter().zip(factors).zip(params) {
             if error < self.best.0 {
                 self.best = (error, factors, params);
-                improved = true;
             }
         }
-        Ok(improved)
+        Ok(errors)
     }
 
-    fn shrink(&mut self) -> Result<(), QuantizerError> {
-        let percent = (1..80).map(|i| 1.0 - i as f32 / 100.0);
-        let tail = (1..104).map(|i| 0.2 * 0.95_f32.powi(i));
-        let factors: Vec<[f32; 2]> = percent.chain(tail).map(|f| [f; 2]).collect();
+    /// Scans the ranges `of` a factor.
+    fn shrink(&mut self, of: impl Fn(f32) -> [f32; 2]) -> Result<(), QuantizerError> {
+        let coarse = (1..20).map(|i| 1.0 - 0.04 * i as f32);
+        let tail = (0..52).map(|i| 0.2 * 0.9_f32.powi(i));
+        let factors: Vec<f32> = coarse.chain(tail).collect();
+        let mut seen = vec![(self.whole, 1.0)];
         for batch in factors.chunks(BATCH) {
-            self.improve(batch)?;
-            let last = self.params(batch[batch.len() - 1])?;
+            let points: Vec<[f32; 2]> = batch.iter().map(|&f| of(f)).collect();
+            seen.extend(self.errors(&points)?.into_iter().zip(batch.iter().copied()));
+            let last = self.params(points[points.len() - 1])?;
             if self.loss.clipped(&self.codes, &last) >= self.best.0 {
                 break;
             }
         }
+        let (share, step) = if self.is_rough { (1.2, self.fine_step) } else { (1.02, 0.01) };
+        let bound = share * self.best.0;
+        let steps = (0.02 / step).round() as i32;
+        // The last step down is the last one up of the next candidate.
+        let offsets = (1 - steps..=steps).filter(|&k| k != 0).map(|k| step * k as f32);
+        let near = seen.into_iter().filter(|it| it.0 <= bound);
+        let around = near.flat_map(|it| offsets.clone().map(move |offset| it.1 + offset));
+        let points: Vec<[f32; 2]> = around.filter(|&f| f > 0.0).map(of).collect();
+        self.errors(&points)?;
         Ok(())
     }
 
@@ -106,33 +139,32 @@ impl Search<'_> {
     }
 
     fn trim(&mut self) -> Result<(), QuantizerError> {
-        for end in [1, 0, 1, 0] {
-            let factors: Vec<[f32; 2]> = (0..20)
-                .map(|i| {
-                    let mut factors = self.best.1;
-                    factors[end] = 1.0 - i as f32 / 20.0;
-                    factors
-                })
-                .collect();
-            self.improve(&factors)?;
+        for end in [1, 0] {
+            let [low, high] = self.best.1;
+            let factors = (0..10).map(|i| 1.0 - i as f32 / 10.0);
+            let factors: Vec<[f32; 2]> =
+                factors.map(|f| if end == 1 { [low, f] } else { [f, high] }).collect();
+            self.errors(&factors)?;
         }
         Ok(())
     }
 
-    fn refine(&mut self) -> Result<(), QuantizerError> {
-        let mut step = 0.16;
-        for _ in 0..10 {
+    /// Steps from `step` to .03 %, as long as one is for the better.
+    fn refine(&mut self, mut step: f32) -> Result<(), QuantizerError> {
+        let has_two_ends = self.has_two_ends()?;
+        let least = if self.is_rough { 0.000_3 } else { 0.002 };
+        while step > least {
             for _ in 0..8 {
-                let [low, high] = self.best.1;
+                let (before, [low, high]) = (self.best.0, self.best.1);
                 let (up, down) = (1.0 + step, 1.0 - step);
-                if !self.improve(&[
-                    [low * up, high * up],
-                    [low * down, high * down],
-                    [low * up, high],
-                    [low * down, high],
-                    [low, high * up],
-                    [low, high * down],
-                ])? {
+                let both = [[low * up, high * up], [low * down, high * down]];
+                let either =
+                    [[low * up, high], [low * down, high], [low, high * up], [low, high * down]];
+                self.errors(&both)?;
+                if has_two_ends {
+                    self.errors(&either)?;
+                }
+                if self.best.0 >= before {
                     break;
                 }
             }
