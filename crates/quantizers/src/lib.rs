@@ -91,3 +91,7 @@ pub fn quantize(
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod grid_conformance;
+#[cfg(test)]
+mod range_conformance;

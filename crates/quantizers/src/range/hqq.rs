@@ -149,8 +149,8 @@ mod tests {
     fn zero_points_of_the_formulas() {
         let w = [-1.0, -0.5, -0.2, -0.1, 0.0, 0.1, 0.3, 2.0];
         for (max, expected, len) in [
-            (3.0, &[1.0, 0.986_930_9][..], 2), // then the mean rises, from .15 to .153
-            (7.0, &[2.333_333_3, 2.319_165_2, 2.316_456_0, 2.315_563_2], 21), // level, at .0642857
+            (3.0, &[1.0, 0.986_931][..], 2), // then the mean rises, from .15 to .153
+            (7.0, &[2.333_333, 2.319_165, 2.316_456, 2.315_563], 21), // level, at .0642857
         ] {
             let zero_points = Hqq::default().zero_points(&w, -1.0, 3.0 / max, (0.0, max));
             assert_eq!(zero_points.len(), len, "{zero_points:?}");
@@ -165,13 +165,13 @@ mod tests {
         let mut observer = Hqq::default().observer();
         observer.observe(&[-1.0, -0.5, -0.2, -0.1]).unwrap();
         observer.observe(&[0.0, 0.1, 0.3, 2.0]).unwrap();
-        for (grid, z) in [
-            (&crate::Affine {} as &dyn Grid, 0.986_930_9),
-            (&crate::Symmetric {}, -0.513_069_1 + 0.513_069_1),
-        ] {
-            let params = observer.fit(grid, BitWidth::new(2).unwrap()).unwrap();
-            eprintln!("{params:?} {z}");
-        }
+        // s = 3/3, z = .9869309; on -1, 0, 1 s = 3/2 and the codes are -1 -1 0 0 0 0 0 1.
+        let params = observer.fit(&crate::Affine {}, BitWidth::new(2).unwrap()).unwrap();
+        assert_eq!((params.scale, params.zero_point), (1.0, 0));
+        assert!((params.offset + 0.986_930_9).abs() < 1e-6, "{params:?}");
+        let params = observer.fit(&crate::Symmetric {}, BitWidth::new(2).unwrap()).unwrap();
+        assert_eq!((params.scale, params.zero_point), (1.5, 0));
+        assert!((-0.5..0.5).contains(&params.offset), "{params:?}");
     }
 
     #[test]

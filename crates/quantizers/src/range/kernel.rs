@@ -83,13 +83,18 @@ fn sums(
     }
     for (sum, params) in sums.iter_mut().zip(candidates) {
         let scale = f64::from(params.scale);
-        *sum *= if p == 2.0 { scale * scale } else { scale.powf(f64::from(p)) };
+        *sum *= if is_square(p) { scale * scale } else { scale.powf(f64::from(p)) };
     }
     sums
 }
 
+#[expect(clippy::float_cmp, reason = "the setting, not a result")]
+fn is_square(p: f32) -> bool {
+    p == 2.0
+}
+
 fn distances<const CODES: bool>(values: &[f32], line: Line, p: f32) -> f32 {
-    match (p == 2.0, line.offset == 0.0) {
+    match (is_square(p), line.offset == 0.0) {
         (true, true) => squares::<CODES, false>(values, line),
         (true, false) => squares::<CODES, true>(values, line),
         (false, _) => powers::<CODES>(values, line, p),
@@ -123,7 +128,7 @@ fn to_small_table(values: &[f32], levels: &[f32; SMALL], line: Line, p: f32) -> 
         }
         least
     };
-    if p == 2.0 {
+    if is_square(p) {
         lanes(values, |x| distance(x) * distance(x))
     } else {
         lanes(values, |x| power(distance(x), p))
@@ -161,7 +166,7 @@ fn to_large_table(values: &[f32], table: &Table, line: Line, p: f32) -> f32 {
         }
         (u - table.levels[place % LARGE]).abs()
     };
-    if p == 2.0 {
+    if is_square(p) {
         lanes(values, |x| distance(x) * distance(x))
     } else {
         lanes(values, |x| power(distance(x), p))
@@ -272,7 +277,6 @@ fn deviation<const CODES: bool, const OFFSET: bool>(x: f32, line: Line) -> f32 {
 ///
 /// $\log_2$ is the exponent plus $\frac{2}{\ln 2} \operatorname{artanh} \frac{m-1}{m+1}$ of the mantissa
 /// $m \in [\sqrt{1/2}, \sqrt 2)$, to the seventh power; $2^t$ is Taylor's series, to the sixth.
-#[expect(clippy::inline_always, reason = "into each instruction set's copy of its callers")]
 #[expect(clippy::cast_possible_wrap, reason = "bit patterns")]
 #[expect(clippy::cast_sign_loss, reason = "bit patterns")]
 #[inline(always)]

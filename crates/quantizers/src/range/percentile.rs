@@ -147,6 +147,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::cast_sign_loss, reason = "a place")]
     fn a_selection_finds_what_a_sort_finds() {
         let mut values = vec![0.0; 1_003];
         Key::from_seed(3).fill_normal(0, &mut values);

@@ -70,7 +70,7 @@ pub(super) fn search(
         })?;
         search.trim()?;
     }
-    search.refine(if has_two_ends || search.best.1 == [1.0; 2] { 0.16 } else { 0.005 })?;
+    search.refine(if has_two_ends || search.best.0 >= search.whole { 0.16 } else { 0.005 })?;
     Ok(search.best.2)
 }
 
