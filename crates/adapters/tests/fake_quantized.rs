@@ -1,0 +1,187 @@
+//! GPT-2 with fake-quantised layers: calibrated, switched, trained through.
+
+use std::collections::BTreeMap;
+
+use adapters::{CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use counter_rng::Key;
+use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy};
+use quantizers::{Affine, BitWidth, Granularity, Operand, Quantizer};
+
+fn bits(bits: u8) -> BitWidth {
+    BitWidth::new(bits).unwrap()
+}
+
+fn plain(device: &Device) -> PlainGpt2 {
+    let config = Gpt2Config {
+        vocab_size: 19,
+        n_positions: 8,
+        n_embd: 12,
+        n_layer: 2,
+        n_head: 3,
+        ..Gpt2Config::default()
+    };
+    PlainGpt2::random(&config, Key::from_seed(3), device).unwrap()
+}
+
+fn tokens(device: &Device) -> Tensor<2, Int> {
+    Tensor::<1, Int>::arange(1..17, device).reshape([2, 8])
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.inner().into_data().iter::<f32>().collect()
+}
+
+/// Inputs with one scale a tensor, which has to be calibrated.
+fn static_inputs() -> FakeQuantConfig {
+    let input = Quantizer {
+        granularity: Granularity::Tensor,
+        operand: Operand::Activation,
+        grid: Affine {}.into(),
+        ..Quantizer::default()
+    };
+    FakeQuantConfig { input, head: true, ..FakeQuantConfig::default() }
+}
+
+fn calibrated(config: &FakeQuantConfig, device: &Device, widths: &[u8]) -> FakeQuantizedGpt2 {
+    let model = config.apply(plain(device));
+    model.start_calibration(&widths.iter().map(|&it| bits(it)).collect::<Vec<_>>());
+    model.logits(tokens(device));
+    model.finish_calibration().unwrap();
+    model
+}
+
+#[test]
+fn at_32_bits_and_while_calibrating_it_is_the_plain_model() {
+    let device = Device::default().autodiff();
+    let (plain, model) = (plain(&device), static_inputs().apply(plain(&device)));
+    let expected = floats(plain.logits(tokens(&device)));
+    assert_eq!(floats(model.logits(tokens(&device))), expected);
+    model.start_calibration(&[bits(4)]);
+    // Through the layers' own product: the same numbers.
+    assert_eq!(floats(model.logits(tokens(&device))), expected);
+    model.finish_calibration().unwrap();
+    assert_eq!(floats(model.logits(tokens(&device))), expected, "still at 32 bits");
+
+    let targets = Tensor::<1, Int>::arange(2..18, &device.clone().inner());
+    let gradient = |hidden: Tensor<3>, factors: &dyn Fn(Tensor<2>) -> Tensor<1>, w: Tensor<2>| {
+        floats(w.grad(&factors(hidden.reshape([16, 12])).backward()).unwrap())
+    };
+    let of_plain = gradient(
+        plain.hidden(tokens(&device)),
+        &|hidden| cross_entropy(&plain.head_factors(hidden), &targets),
+        plain.h[0].mlp.c_fc.weight.val(),
+    );
+    let of_model = gradient(
+        model.hidden(tokens(&device)),
+        &|hidden| cross_entropy(&model.head_factors(hidden), &targets),
+        model.h[0].mlp.c_fc.base.weight.val(),
+    );
+    assert_eq!(of_model, of_plain);
+}
+
+#[test]
+fn widths_lie_side_by_side_and_an_uncalibrated_one_is_an_error() {
+    let device = Device::default();
+    let model = calibrated(&static_inputs(), &device, &[8, 4]);
+    let logits = |width| {
+        model.set_precision(bits(width)).unwrap();
+        floats(model.logits(tokens(&device)))
+    };
+    let (full, eight, four) = (logits(32), logits(8), logits(4));
+    let distance = |a: &[f32]| a.iter().zip(&full).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+    assert!(distance(&eight) > 0.0 && distance(&four) > 20.0 * distance(&eight));
+    assert_eq!((logits(8), logits(4), logits(32)), (eight, four.clone(), full), "both ways");
+
+    model.set_precision(bits(4)).unwrap();
+    let error = model.set_precision(bits(6)).unwrap_err();
+    let expected =
+        "`h.0.attn.c_attn.weight` has no scales for 6 bits, but for [4, 8]; calibrate it first";
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(floats(model.logits(tokens(&device))), four, "nothing was switched");
+    // A later calibration of another width forgets none.
+    model.start_calibration(&[bits(6)]);
+    model.logits(tokens(&device));
+    model.finish_calibration().unwrap();
+    assert!(model.quantizers().iter().all(|it| it.calibrated() == [bits(4), bits(6), bits(8)]));
+    assert_eq!(logits(4), four);
+}
+
+#[test]
+fn one_layer_is_the_product_of_what_its_quantisers_make() {
+    let device = Device::default();
+    let model = calibrated(&FakeQuantConfig::default(), &device, &[4]);
+    model.set_precision(bits(4)).unwrap();
+    let layer = &model.h[1].attn.c_proj;
+    let x = Tensor::<1, Int>::arange(0..24, &device).float().reshape([2, 12]).sin();
+    let by_hand = |quantizer: Quantizer, values: Tensor<2>| {
+        let (shape, values) = (values.dims(), floats(values));
+        let params = quantizer.fit(&values, shape).unwrap();
+        let mut out = vec![0.0; values.len()];
+        quantizer.fake_quantize_into(&values, shape, &params, &mut out).unwrap();
+        Tensor::<1>::from_floats(out.as_slice(), &device).reshape(shape)
+    };
+    let config = FakeQuantConfig::default();
+    let input = by_hand(Quantizer { bits: bits(4), ..config.input }, x.clone());
+    let weight = by_hand(Quantizer { bits: bits(4), ..config.weight }, layer.base.weight.val());
+    let bias = layer.base.bias.as_ref().unwrap().val().unsqueeze();
+    let found = gpt2_model::LinearLayer::forward(layer, x.unsqueeze()).squeeze_dim::<2>(0);
+    assert_eq!(floats(found), floats(input.matmul(weight) + bias));
+}
+
+#[test]
+fn gradients_pass_the_mask_of_the_grid() {
+    let device = Device::default().autodiff();
+    let config = Quantizer { granularity: Granularity::Tensor, ..Quantizer::default() };
+    let quantizer = FakeQuantizer::new("w", config);
+    quantizer.start_calibration(&[bits(2)]);
+    quantizer.forward(Tensor::from_floats([[1.0, -0.5]], &device));
+    quantizer.finish_calibration().unwrap();
+    quantizer.set_bits(bits(2)).unwrap();
+    // Scale 1, codes -1 to 1; the mask is on the rounded code: half a step beyond still passes.
+    let x = Tensor::<2>::from_floats([[0.4, 1.4, 1.6, -9.0]], &device).require_grad();
+    let y = quantizer.forward(x.clone());
+    assert_eq!(floats(y.clone()), [0.0, 1.0, 1.0, -1.0]);
+    let weights = Tensor::<2>::from_floats([[2.0, 3.0, 4.0, 5.0]], &device);
+    let grads = (y * weights).sum().backward();
+    assert_eq!(floats(x.grad(&grads).unwrap()), [2.0, 3.0, 0.0, 0.0]);
+    // What is not finite passes: the loss says so.
+    let nan = floats(quantizer.forward(Tensor::from_floats([[f32::NAN, 0.2]], &device)));
+    assert!(nan[0].is_nan());
+}
+
+#[test]
+fn the_state_comes_back_bit_for_bit_and_a_foreign_one_is_refused() {
+    let device = Device::default();
+    let model = calibrated(&static_inputs(), &device, &[3, 8]);
+    let again = static_inputs().apply(plain(&device));
+    for (from, to) in model.quantizers().into_iter().zip(again.quantizers()) {
+        to.restore(&from.state()).unwrap();
+        assert_eq!(to.state(), from.state());
+        assert_eq!((to.bits(), to.calibrated()), (bits(32), vec![bits(3), bits(8)]));
+    }
+    for width in [3, 8] {
+        model.set_precision(bits(width)).unwrap();
+        again.set_precision(bits(width)).unwrap();
+        assert_eq!(floats(model.logits(tokens(&device))), floats(again.logits(tokens(&device))));
+    }
+    let quantizer = FakeQuantizer::new("q", Quantizer::default());
+    let entry = |key: &str, length: usize| (key.to_owned(), vec![1.0; length]);
+    for (entries, key) in [
+        (vec![entry("4.scale", 2)], "4.zero_point"),
+        (vec![entry("40.scale", 2)], "40.scale"),
+        (vec![entry("4.mean", 2)], "4.mean"),
+        (vec![entry("scale", 2)], "scale"),
+        (vec![entry("4.scale", 2), entry("4.zero_point", 1), entry("4.offset", 2)], "4.offset"),
+    ] {
+        let error = quantizer.restore(&BTreeMap::from_iter(entries)).unwrap_err();
+        assert_eq!(error, CalibrationError::State { name: "q".to_owned(), key: key.to_owned() });
+    }
+    let unfinished = quantizer.finish_calibration().unwrap_err().to_string();
+    assert_eq!(unfinished, "`q` is not being calibrated");
+    quantizer.start_calibration(&[bits(4)]);
+    assert_eq!(quantizer.finish_calibration().unwrap_err().to_string(), "`q`: no value was seen");
+    assert!(quantizer.clone().is_calibrating(), "a clone shares the state");
+    assert_eq!(quantizer.num_params(), 0);
+}
