@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bounds::AnyBound;
 use corpus::AnyTokenizer;
-use quantizers::AnyCodebook;
+use quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use subspace_projectors::AnyProjector;
 use toml::Table;
 use walkdir::WalkDir;
@@ -159,7 +159,7 @@ fn every_config_parses() {
 const METHODS_HEAD: &str = "\
 # Methods
 
-Every tokenizer, projector, codebook and bound by the `kind` it has in configuration files, with the
+Every tokenizer, projector, codebook, grid, range and bound by the `kind` it has in configuration files, with the
 first lines of its documentation. Written by `cargo test` from the registries; see EXTENDING.md.
 ";
 
@@ -178,6 +178,8 @@ fn every_method_is_in_the_docs() {
     section!("Tokenizers", AnyTokenizer);
     section!("Projectors", AnyProjector);
     section!("Codebooks", AnyCodebook);
+    section!("Grids", AnyGrid);
+    section!("Ranges", AnyRange);
     section!("Bounds", AnyBound);
 
     let path = root().join("docs/methods.md");

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Text from a compressed model
     Generate(Generate),
-    /// Every tokenizer, projector, codebook and bound, a line each
+    /// Every tokenizer, projector, codebook, grid, range and bound, a line each
     List {
         /// Only this family
         what: Option<Family>,
@@ -255,5 +255,7 @@ pub(crate) enum Family {
     Tokenizers,
     Projectors,
     Codebooks,
+    Grids,
+    Ranges,
     Bounds,
 }

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 use sublora::Run;
 use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
-use sublora::quantizers::AnyCodebook;
+use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use sublora::subspace_projectors::AnyProjector;
 
 use crate::args::{Args, Eval, Family, Generate, SplitArg};
@@ -92,7 +92,7 @@ fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>,
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
-    let families: [(Family, Vec<(&str, &str)>); 4] = [
+    let families: [(Family, Vec<(&str, &str)>); 6] = [
         (
             Family::Tokenizers,
             AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
@@ -102,6 +102,8 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
             AnyProjector::all().iter().map(|it| (it.name(), it.about())).collect(),
         ),
         (Family::Codebooks, AnyCodebook::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (Family::Grids, AnyGrid::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (Family::Ranges, AnyRange::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Bounds, AnyBound::all().iter().map(|it| (it.name(), it.about())).collect()),
     ];
     let chosen = families.iter().filter(|(family, _)| what.is_none_or(|what| what == *family));
