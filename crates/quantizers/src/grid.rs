@@ -199,6 +199,14 @@ impl Codes {
         }
     }
 
+    /// The least and the greatest code.
+    pub fn ends(&self) -> (i32, i32) {
+        match &self.levels {
+            Levels::Integers { min, max } => (*min, *max),
+            Levels::Table(levels) => (0, i32::try_from(levels.len()).map_or(i32::MAX, |it| it - 1)),
+        }
+    }
+
     /// How many codes there are.
     pub fn count(&self) -> usize {
         match &self.levels {

@@ -49,7 +49,7 @@ impl Kernel {
                     let below = exact as f32;
                     let below = if f64::from(below) > exact { below.next_down() } else { below };
                     // ... and a value on it belongs to the even place.
-                    let is_tie_up = place % 2 == 1 && f64::from(below) == exact;
+                    let is_tie_up = place % 2 == 1 && f64::from(below) >= exact;
                     table.borders[place] = if is_tie_up { below.next_down() } else { below };
                 }
                 Some(Self::Table(Box::new(table)))
@@ -72,11 +72,18 @@ pub(crate) struct Columns {
     scales: Vec<f32>,
     zero_points: Vec<f32>,
     offsets: Vec<f32>,
+    /// Whether zero points and offsets are all 0.
+    is_plain: bool,
+}
+
+fn is_plain(params: &[Params]) -> bool {
+    params.iter().all(|it| it.zero_point == 0 && it.offset == 0.0)
 }
 
 impl Columns {
     pub(crate) fn new(params: &[Params]) -> Self {
         Self {
+            is_plain: is_plain(params),
             scales: params.iter().map(|it| it.scale).collect(),
             zero_points: params.iter().map(|it| it.zero_point as f32).collect(),
             offsets: params.iter().map(|it| it.offset).collect(),
@@ -87,12 +94,8 @@ impl Columns {
 /// Fake-quantises `values` to `out`, of the same length; whether all values were finite.
 pub(crate) fn quantize(kernel: &Kernel, shared: Shared, values: &[f32], out: &mut [f32]) -> bool {
     let is_plain = match shared {
-        Shared::Runs { params, .. } => {
-            params.iter().all(|it| it.zero_point == 0 && it.offset == 0.0)
-        }
-        Shared::Columns(columns) => {
-            columns.zero_points.iter().chain(&columns.offsets).all(|&it| it == 0.0)
-        }
+        Shared::Runs { params, .. } => is_plain(params),
+        Shared::Columns(columns) => columns.is_plain,
     };
     match kernel {
         Kernel::Integers { min, max } if is_plain => plain(*min, *max, shared, values, out),
@@ -123,34 +126,45 @@ fn shifted(min: f32, max: f32, shared: Shared, values: &[f32], out: &mut [f32]) 
 #[multiversion(targets = "simd")]
 fn small_table(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -> bool {
     sweep(shared, values, out, |x, scale, _, offset| {
-        table.nearest::<2>((x - offset) / scale) * scale + offset
+        table.scan::<4>((x - offset) / scale) * scale + offset
     })
 }
 
 #[multiversion(targets = "simd")]
 fn table_of_16(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -> bool {
     sweep(shared, values, out, |x, scale, _, offset| {
-        table.nearest::<4>((x - offset) / scale) * scale + offset
+        table.scan::<16>((x - offset) / scale) * scale + offset
     })
 }
 
 #[multiversion(targets = "simd")]
 fn large_table(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -> bool {
     sweep(shared, values, out, |x, scale, _, offset| {
-        table.nearest::<8>((x - offset) / scale) * scale + offset
+        table.search((x - offset) / scale) * scale + offset
     })
 }
 
 impl Table {
-    /// The level nearest to `u`, one of the first $2^k$ for `DEPTH` $k$.
+    /// The level nearest to `u`, one of the first `LEVELS`: every border is looked at.
     #[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
     #[inline(always)]
-    fn nearest<const DEPTH: u32>(&self, u: f32) -> f32 {
+    fn scan<const LEVELS: usize>(&self, u: f32) -> f32 {
+        let mut level = self.levels[0];
+        for place in 1..LEVELS {
+            level = if u > self.borders[place - 1] { self.levels[place] } else { level };
+        }
+        level
+    }
+
+    /// The level nearest to `u`, by bisection.
+    #[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
+    #[inline(always)]
+    fn search(&self, u: f32) -> f32 {
         let mut place = 0;
-        let mut half = 1 << DEPTH >> 1;
+        let mut half = MAX_LEVELS / 2;
         while half > 0 {
             place += if u > self.borders[(place + half - 1) % MAX_LEVELS] { half } else { 0 };
-            half >>= 1;
+            half /= 2;
         }
         self.levels[place % MAX_LEVELS]
     }
@@ -178,7 +192,7 @@ fn sweep(
                 }
             }
         }
-        Shared::Columns(Columns { scales, zero_points, offsets }) => {
+        Shared::Columns(Columns { scales, zero_points, offsets, .. }) => {
             let cols = scales.len();
             for (x, out) in values.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
                 let (zero_points, offsets) = (&zero_points[..cols], &offsets[..cols]);
@@ -196,21 +210,55 @@ fn sweep(
 /// The smallest and the largest value, or `None` if one is not finite or there is none.
 #[multiversion(targets = "simd")]
 pub(crate) fn extent(values: &[f32]) -> Option<Extent> {
-    const LANES: usize = 64;
-    let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    let mut top = [0; LANES];
-    for chunk in values.chunks(LANES) {
-        for (lane, &x) in chunk.iter().enumerate() {
-            low[lane] = if x < low[lane] { x } else { low[lane] };
-            high[lane] = if x > high[lane] { x } else { high[lane] };
-            top[lane] = top[lane].max(x.abs().to_bits());
+    extent_of(values)
+}
+
+/// The extents of all runs of values, the last of a line of runs perhaps short; `None` if one is not
+/// finite.
+#[multiversion(targets = "simd")]
+pub(crate) fn run_extents(values: &[f32], line: usize, run: usize) -> Option<Vec<Extent>> {
+    let mut extents = Vec::with_capacity(values.len() / run);
+    for line in values.chunks(line) {
+        for run in line.chunks(run) {
+            extents.push(extent_of(run)?);
         }
     }
-    let is_finite = top.iter().all(|&top| top < f32::INFINITY.to_bits());
-    let low = low.into_iter().fold(f32::INFINITY, f32::min);
-    let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    (is_finite && !values.is_empty()).then_some(Extent { low, high })
+    Some(extents)
 }
+
+#[inline(always)]
+fn extent_of(values: &[f32]) -> Option<Extent> {
+    const LANES: usize = 16;
+    let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let mut top = [0; LANES];
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            low[lane] = lower(block[lane], low[lane]);
+            high[lane] = higher(block[lane], high[lane]);
+            top[lane] = top[lane].max(block[lane].abs().to_bits());
+        }
+    }
+    for (lane, &x) in rest.iter().enumerate() {
+        low[lane] = lower(x, low[lane]);
+        high[lane] = higher(x, high[lane]);
+        top[lane] = top[lane].max(x.abs().to_bits());
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            low[lane] = lower(low[lane], low[lane + half]);
+            high[lane] = higher(high[lane], high[lane + half]);
+            top[lane] = top[lane].max(top[lane + half]);
+        }
+        half /= 2;
+    }
+    let is_finite = top[0] < f32::INFINITY.to_bits();
+    (is_finite && !values.is_empty()).then_some(Extent { low: low[0], high: high[0] })
+}
+
+/// Rows that are read together, to load and store the extremes of a column once for all of them.
+pub(crate) const ROWS: usize = 8;
 
 /// Widens each column's `low` and `high` to the values of its rows; whether all were finite.
 ///
@@ -223,13 +271,47 @@ pub(crate) fn column_extents(
     high: &mut [f32],
 ) -> bool {
     let cols = low.len();
+    let mut rows = values.chunks(stride).map(|row| &row[..cols]);
     let mut top = 0;
-    for row in values.chunks(stride) {
-        for ((x, low), high) in row[..cols].iter().zip(&mut *low).zip(&mut *high) {
-            *low = if x < low { *x } else { *low };
-            *high = if x > high { *x } else { *high };
-            top = top.max(x.abs().to_bits());
-        }
+    while rows.len() >= ROWS {
+        let rows: [&[f32]; ROWS] = std::array::from_fn(|_| rows.next().unwrap_or(&[]));
+        top = top.max(widen(rows, low, high));
+    }
+    for row in rows {
+        top = top.max(widen([row], low, high));
     }
     top < f32::INFINITY.to_bits()
+}
+
+/// Widens `low` and `high` to the values of some rows; the bits of their largest magnitude.
+#[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
+#[inline(always)]
+fn widen<const N: usize>(rows: [&[f32]; N], low: &mut [f32], high: &mut [f32]) -> u32 {
+    let mut top = 0;
+    let cols = low.len();
+    let (rows, high) = (rows.map(|row| &row[..cols]), &mut high[..cols]);
+    for col in 0..cols {
+        let (mut least, mut greatest) = (low[col], high[col]);
+        for row in rows {
+            least = lower(row[col], least);
+            greatest = higher(row[col], greatest);
+            top = top.max(row[col].abs().to_bits());
+        }
+        (low[col], high[col]) = (least, greatest);
+    }
+    top
+}
+
+/// The smaller of two, `b` if one is NaN: one instruction, unlike `f32::min`.
+#[expect(clippy::inline_always, reason = "into each instruction set's copy of its callers")]
+#[inline(always)]
+fn lower(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// The larger of two, `b` if one is NaN.
+#[expect(clippy::inline_always, reason = "into each instruction set's copy of its callers")]
+#[inline(always)]
+fn higher(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }

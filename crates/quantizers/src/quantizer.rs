@@ -9,15 +9,15 @@
 //! in `f32`, ties to even, or the nearest level of a table. At 32 bits $\hat x$ is $x$, bit for bit,
 //! NaN included.
 
+mod extents;
 mod sweep;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::granularity::Layout;
 use crate::{
-    AnyGrid, AnyRange, BitWidth, Codes, Extent, Granularity, Groups, Levels, MinMax, Operand,
-    Params, QuantizerError, Symmetric, kernel,
+    AnyGrid, AnyRange, BitWidth, Codes, Granularity, Groups, Levels, MinMax, Operand, Params,
+    QuantizerError, Symmetric, kernel,
 };
 
 /// A fake quantiser of matrices `[rows, cols]` in row-major order.
@@ -105,7 +105,7 @@ impl Quantizer {
         }
         let params = if let AnyRange::MinMax(_) = self.range {
             // One pass along the memory, whatever the groups: see the test of equality below.
-            let extents = extents(&groups, values).ok_or_else(|| not_finite(values))?;
+            let extents = extents::of_groups(&groups, values).ok_or_else(|| not_finite(values))?;
             extents
                 .into_iter()
                 .map(|extent| grid.params(extent, self.bits))
@@ -179,7 +179,7 @@ impl Quantizer {
     ) -> Result<Vec<f32>, QuantizerError> {
         let groups = self.checked_groups(codes.len(), shape)?;
         let grid = self.codes_for(&groups, params)?;
-        let (min, max) = ends(&grid);
+        let (min, max) = grid.ends();
         if let Some(index) = codes.iter().position(|code| !(min..=max).contains(code)) {
             return Err(QuantizerError::NoSuchCode { index, code: codes[index], min, max });
         }
@@ -217,19 +217,11 @@ fn check_len(len: usize, shape: [usize; 2]) -> Result<(), QuantizerError> {
     }
 }
 
-/// The least and the greatest code.
-fn ends(codes: &Codes) -> (i32, i32) {
-    match &codes.levels {
-        Levels::Integers { min, max } => (*min, *max),
-        Levels::Table(levels) => (0, i32::try_from(levels.len()).map_or(i32::MAX, |it| it - 1)),
-    }
-}
-
 fn check_params(codes: &Codes, groups: &Groups, params: &[Params]) -> Result<(), QuantizerError> {
     if params.len() != groups.count() {
         return Err(QuantizerError::ScaleCount { len: params.len(), groups: groups.count() });
     }
-    let (min, max) = ends(codes);
+    let (min, max) = codes.ends();
     let zero_points = match codes.levels {
         Levels::Integers { .. } => min..=max,
         Levels::Table(_) => 0..=0,
@@ -262,45 +254,7 @@ fn not_finite(values: &[f32]) -> QuantizerError {
     QuantizerError::NotFinite { index, value: values.get(index).copied().unwrap_or(f32::NAN) }
 }
 
-/// Values that one task reads.
-const TASK: usize = 1 << 16;
-
-/// Columns whose extremes stay in the first cache.
-const STRIP: usize = 1 << 10;
-
-/// The extremes of every group, unless a value is not finite.
-fn extents(groups: &Groups, values: &[f32]) -> Option<Vec<Extent>> {
-    let merge = |a: Extent, b: Extent| Extent { low: a.low.min(b.low), high: a.high.max(b.high) };
-    match groups.layout() {
-        Layout::Runs { line, run } => {
-            let of_run = |run: &[f32]| {
-                let mut parts = run.chunks(TASK).map(kernel::extent);
-                let first = parts.next()??;
-                parts.try_fold(first, |extent, part| Some(merge(extent, part?)))
-            };
-            if run == values.len() {
-                let parts = values.par_chunks(TASK).map(kernel::extent).collect::<Option<Vec<_>>>();
-                return Some(vec![parts?.into_iter().reduce(merge)?]);
-            }
-            let lines = values.par_chunks(line).with_min_len(TASK.div_ceil(line));
-            lines.flat_map_iter(|line| line.chunks(run).map(of_run)).collect()
-        }
-        Layout::Columns { height } => {
-            let cols = groups.shape()[1];
-            let strips = cols.div_ceil(STRIP);
-            let bands: Vec<&[f32]> = values.chunks(height * cols).collect();
-            let of_strip = |place: usize| {
-                let (band, first) = (bands[place / strips], place % strips * STRIP);
-                let width = STRIP.min(cols - first);
-                let (mut low, mut high) = ([f32::INFINITY; STRIP], [f32::NEG_INFINITY; STRIP]);
-                let (low, high) = (&mut low[..width], &mut high[..width]);
-                kernel::column_extents(&band[first..], cols, low, high).then(|| {
-                    let pairs = low.iter().zip(high.iter());
-                    pairs.map(|(&low, &high)| Extent { low, high }).collect::<Vec<_>>()
-                })
-            };
-            let strips = (0..bands.len() * strips).into_par_iter().map(of_strip);
-            Some(strips.collect::<Option<Vec<_>>>()?.concat())
-        }
-    }
-}
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;

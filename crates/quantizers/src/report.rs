@@ -1,7 +1,5 @@
 //! What quantisation did to a matrix.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::quantizer::check_finite;
@@ -78,18 +76,21 @@ struct Sums {
 impl Sums {
     /// Those over a group.
     fn of(codes: &Codes, params: &Params, values: &[f32]) -> Self {
-        let mut seen = HashSet::new();
+        let mut seen = vec![0_u64; codes.count().div_ceil(64)];
+        let first = codes.ends().0;
         let mut sums = Sums::default();
         for &x in values {
             let code = codes.code(x, params);
             let quantized = codes.value(code, params);
-            seen.insert(code);
+            let place = code.abs_diff(first);
+            seen[place as usize / 64] |= 1 << (place % 64);
             sums.signal += f64::from(x).powi(2);
             sums.noise += (f64::from(x) - f64::from(quantized)).powi(2);
             sums.zeros += usize::from(quantized == 0.0);
             sums.clipped += usize::from(!codes.passes(x, params));
         }
-        Sums { levels: seen.len(), ..sums }
+        let levels = seen.iter().map(|it| it.count_ones() as usize).sum();
+        Sums { levels, ..sums }
     }
 
     fn add(self, other: Self) -> Self {
@@ -100,5 +101,44 @@ impl Sums {
             zeros: self.zeros + other.zeros,
             clipped: self.clipped + other.clipped,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Affine, BitWidth, Distortion, Params, Quantizer};
+
+    #[test]
+    fn a_matrix_by_hand() {
+        // Columns 4 1.2 .4 -1.6 and 1 -1 0 0; s = 4/1 and 1/1 at 2 bits: 4 0 0 0 and themselves.
+        let values = [4.0, 1.0, 1.2, -1.0, 0.4, 0.0, -1.6, 0.0];
+        let bits = BitWidth::new(2).unwrap();
+        let quantizer = Quantizer { bits, ..Quantizer::default() };
+        let params = quantizer.fit(&values, [4, 2]).unwrap();
+        let report = quantizer.distortion(&values, [4, 2], &params).unwrap();
+        let (signal, noise) = (16.0 + 1.44 + 0.16 + 2.56 + 2.0, 1.44 + 0.16 + 2.56);
+        assert!((report.sqnr_db - 10.0 * f64::log10(signal / noise)).abs() < 1e-5);
+        assert!((report.relative_error - f64::sqrt(noise / signal)).abs() < 1e-6);
+        let rest = (report.levels, report.zeros, report.clipped, report.bits_per_value);
+        assert_eq!(rest, (3, 5.0 / 8.0, 0.0, 2.0 + 2.0 * 16.0 / 8.0));
+        // With half the scale of the first column, 4 is a step and a half beyond the end.
+        let params = [Params::scale(2.0), params[1]];
+        let report = quantizer.distortion(&values, [4, 2], &params).unwrap();
+        assert_eq!(report.clipped, 1.0 / 8.0);
+        let affine = Quantizer { grid: Affine {}.into(), ..quantizer };
+        let params = affine.fit(&values, [4, 2]).unwrap();
+        let report = affine.distortion(&values, [4, 2], &params).unwrap();
+        assert_eq!(report.bits_per_value, 2.0 + 2.0 * (16.0 + 2.0) / 8.0);
+    }
+
+    #[test]
+    fn no_error_and_no_value() {
+        let quantizer = Quantizer::default();
+        let params = quantizer.fit(&[0.0; 4], [2, 2]).unwrap();
+        let Distortion { sqnr_db, relative_error, zeros, levels, .. } =
+            quantizer.distortion(&[0.0; 4], [2, 2], &params).unwrap();
+        assert_eq!((sqnr_db, relative_error, zeros, levels), (f64::INFINITY, 0.0, 1.0, 1));
+        let report = quantizer.distortion(&[], [0, 2], &[]).unwrap();
+        assert_eq!((report.levels, report.zeros, report.bits_per_value), (0, 0.0, 8.0));
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! # Definition
 //! With $u = x / \alpha$ and $n = 2^{b-1}$,
-//! $$ \hat x = \frac{\alpha}{n} \Bigl(\operatorname{round}\bigl(n \operatorname{clip}(u, \pm 0.99)
-//!    - \tfrac12\bigr) + \tfrac12\Bigr): $$
+//! $$ \hat x = \alpha \frac{1 + 2 \operatorname{round}(n \operatorname{clip}(u, \pm 0.99) - 1/2)}{2n}: $$
 //! the $2^b$ levels $\pm\tfrac{1}{2n}, \pm\tfrac{3}{2n}, \dots, \pm\tfrac{2n-1}{2n}$ in units of the
 //! scale $\alpha$, at 2 bits $\pm\tfrac14$ and $\pm\tfrac34$. The gradient passes for
 //! $|u| \le 0.99$.
@@ -13,16 +12,15 @@
 //! arXiv:2502.02631; code: facebookresearch/ParetoQ.
 //!
 //! # Notes on the reference implementation
-//! The clip at 0.99 keeps the rounded number below $n$. At 8 bits it would keep it below $n - 1$ too:
-//! the outermost levels would have no value, so here the nearest level is taken. Up to 7 bits the two
-//! agree.
+//! From 8 bits on, the clip at 0.99 would take all values from the outermost levels. There is no such
+//! width here.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
 use crate::{BitWidth, QuantizerError};
 
-/// Odd multiples of half a step, at 2 to 8 bits.
+/// Odd multiples of half a step, at 2 to 7 bits.
 ///
 /// ```toml
 /// [grid]
@@ -34,14 +32,14 @@ pub struct Seq {}
 
 impl Grid for Seq {
     fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError> {
-        check_width("seq", bits, 2..=8, "2 to 8")?;
+        check_width("seq", bits, 2..=7, "2 to 7")?;
         let n: i16 = 1 << (bits.get() - 1);
         let levels = (-n..n).map(|q| (f32::from(q) + 0.5) / f32::from(n)).collect();
         Ok(Codes { levels: Levels::Table(levels), mask: Mask::Between(-0.99, 0.99) })
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
-        check_width("seq", bits, 2..=8, "2 to 8")?;
+        check_width("seq", bits, 2..=7, "2 to 7")?;
         Ok(Params::scale(extent.magnitude().max(LEAST_SCALE)))
     }
 }
@@ -62,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn up_to_seven_bits_it_is_the_formula_with_the_clip() {
+    fn the_nearest_level_is_that_of_the_formula() {
         for bits in 2..=7 {
             let codes = Seq {}.codes(BitWidth::new(bits).unwrap()).unwrap();
             let n = f32::from(1_u8 << (bits - 1));
