@@ -125,16 +125,14 @@ fn shifted(min: f32, max: f32, shared: Shared, values: &[f32], out: &mut [f32]) 
 
 #[multiversion(targets = "simd")]
 fn small_table(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -> bool {
-    sweep(shared, values, out, |x, scale, _, offset| {
-        table.scan::<4>((x - offset) / scale) * scale + offset
-    })
+    let scan = table.scan::<4>();
+    sweep(shared, values, out, |x, scale, _, offset| scan((x - offset) / scale) * scale + offset)
 }
 
 #[multiversion(targets = "simd")]
 fn table_of_16(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -> bool {
-    sweep(shared, values, out, |x, scale, _, offset| {
-        table.scan::<16>((x - offset) / scale) * scale + offset
-    })
+    let scan = table.scan::<16>();
+    sweep(shared, values, out, |x, scale, _, offset| scan((x - offset) / scale) * scale + offset)
 }
 
 #[multiversion(targets = "simd")]
@@ -145,15 +143,21 @@ fn large_table(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -
 }
 
 impl Table {
-    /// The level nearest to `u`, one of the first `LEVELS`: every border is looked at.
+    /// From `u` to the nearest of the first `LEVELS` levels: every border is looked at. The levels are
+    /// copied, for the compiler to keep them in registers.
     #[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
     #[inline(always)]
-    fn scan<const LEVELS: usize>(&self, u: f32) -> f32 {
-        let mut level = self.levels[0];
-        for place in 1..LEVELS {
-            level = if u > self.borders[place - 1] { self.levels[place] } else { level };
+    fn scan<const LEVELS: usize>(&self) -> impl Fn(f32) -> f32 + use<LEVELS> {
+        let levels: [f32; LEVELS] = std::array::from_fn(|place| self.levels[place]);
+        let borders: [f32; LEVELS] = std::array::from_fn(|place| self.borders[place]);
+        #[inline(always)]
+        move |u| {
+            let mut level = levels[0];
+            for place in 1..LEVELS {
+                level = if u > borders[place - 1] { levels[place] } else { level };
+            }
+            level
         }
-        level
     }
 
     /// The level nearest to `u`, by bisection.
