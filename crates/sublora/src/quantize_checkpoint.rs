@@ -196,7 +196,7 @@ impl QuantizeCheckpoint {
             dtype: float.name().to_owned(),
             shape,
             operand,
-            distortion: errors.distortion(codes),
+            distortion: errors.distortion(codes.levels, codes.clipped, codes.bits_per_value),
         };
         Ok((bytes, (report, errors)))
     }

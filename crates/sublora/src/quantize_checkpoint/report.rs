@@ -72,15 +72,20 @@ impl Errors {
         errors
     }
 
-    /// `codes` with these errors and zeros in place of its own.
-    pub(super) fn distortion(&self, codes: Distortion) -> Distortion {
+    /// These errors and zeros, with what is said of the codes.
+    pub(super) fn distortion(
+        &self,
+        levels: usize,
+        clipped: f64,
+        bits_per_value: f64,
+    ) -> Distortion {
         let (sqnr_db, relative_error) = if self.noise > 0.0 {
             (10.0 * (self.signal / self.noise).log10(), (self.noise / self.signal).sqrt())
         } else {
             (f64::INFINITY, 0.0)
         };
         let zeros = self.zeros as f64 / self.len.max(1) as f64;
-        Distortion { sqnr_db, relative_error, zeros, ..codes }
+        Distortion { levels, sqnr_db, relative_error, zeros, clipped, bits_per_value }
     }
 
     fn add(&mut self, other: Self) {
@@ -129,14 +134,8 @@ impl Tally {
     pub(super) fn finish(self, files_left_out: Vec<String>) -> QuantizedCheckpoint {
         let len = self.errors.len as f64;
         let levels = self.quantized.iter().map(|it| it.distortion.levels).max();
-        let total = levels.map(|levels| {
-            let (clipped, bits_per_value) = (self.clipped / len, self.bits / len);
-            let zeros = 0.0; // and the errors: below
-            let (sqnr_db, relative_error) = (0.0, 0.0);
-            let codes =
-                Distortion { levels, sqnr_db, relative_error, zeros, clipped, bits_per_value };
-            self.errors.distortion(codes)
-        });
+        let total = levels
+            .map(|levels| self.errors.distortion(levels, self.clipped / len, self.bits / len));
         let values = (self.errors.len + self.untouched_values).max(1) as f64;
         QuantizedCheckpoint {
             quantized: self.quantized,

@@ -66,10 +66,10 @@ impl TensorFile {
         }
         let tensors = metadata.offset_keys().into_iter().filter_map(|name| {
             let info = metadata.info(&name)?;
-            let (start, end) = info.data_offsets;
+            let (first, end) = info.data_offsets;
             let (dtype, shape) = (info.dtype, info.shape.clone());
-            let start = LENGTH + header_len + start as u64;
-            Some(Tensor { name, dtype, shape, start, len: end - info.data_offsets.0 })
+            let start = LENGTH + header_len + first as u64;
+            Some(Tensor { name, dtype, shape, start, len: end - first })
         });
         let tensors = tensors.collect();
         Ok(Self { path: path.to_owned(), file, header, tensors })
