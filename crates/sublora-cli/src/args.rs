@@ -288,8 +288,8 @@ pub(crate) struct Quantize {
     )]
     pub(crate) grid: AnyGrid,
     /// Quantise embeddings and output heads too
-    #[arg(long)]
-    pub(crate) quantize_embeddings: bool,
+    #[arg(long = "quantize-embeddings")]
+    pub(crate) embeddings: bool,
     /// Which way round weights lie: [d_in, d_out] (conv1d), [d_out, d_in] (linear), or as their
     /// names and `config.json` say
     #[arg(long, default_value = "auto")]

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
             OrientationArg::Conv1d => Orientation::Conv1d,
             OrientationArg::Linear => Orientation::Linear,
         },
-        quantize_embeddings: quantize.quantize_embeddings,
+        quantize_embeddings: quantize.embeddings,
     };
     let report = how.run(&quantize.checkpoint, &quantize.out, &Bars::new())?;
     if args.json {
