@@ -67,7 +67,7 @@ fn quantize() {
     fs::write(at.join("nan.safetensors"), checkpoint(f32::NAN)).unwrap();
     let lines = [
         "quantize model --bits 2 --granularity channel --range min-max --out q2",
-        "quantize model --bits 3 --granularity group:2 --quantize-embeddings --out q3 --json",
+        "quantize model --bits 3 --granularity group:2 --range min-max --quantize-embeddings --out q3 --json",
         "quantize model --out q2",
         "quantize model --granularity group:3 --out q4",
         "quantize model --granularity row --out q4",
@@ -75,9 +75,16 @@ fn quantize() {
         "quantize model --range best --out q4",
         "quantize nan.safetensors --granularity channel --out q4",
         "quantize q2/config.json --out q4",
-        "quantize missing --out q4",
     ];
-    check("quantize", &transcript(&folder, &lines).replace('\\', "/"));
+    // The last digits of a logarithm are the machine's.
+    let short = |line: &str| match line.rsplit_once('.') {
+        Some((whole, digits)) if line.starts_with(' ') && digits.len() > 12 => {
+            format!("{whole}.{}..,\n", &digits[..10])
+        }
+        _ => format!("{line}\n"),
+    };
+    let said: String = transcript(&folder, &lines).lines().map(short).collect();
+    check("quantize", &said.replace('\\', "/"));
     assert!(at.join("q2/config.json").exists() && !at.join("q4").exists());
 }
 
