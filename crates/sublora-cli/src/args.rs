@@ -3,8 +3,10 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Text from a compressed model
     Generate(Generate),
+    /// Write a checkpoint with its matrices fake-quantised, and what that did to each
+    Quantize(Quantize),
     /// Every tokenizer, projector, codebook, grid, range and bound, a line each
     List {
         /// Only this family
@@ -248,6 +252,62 @@ pub(crate) struct Generate {
     /// Of the draws
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Quantize {
+    /// A safetensors file, or a folder with `model.safetensors` or its shards
+    pub(crate) checkpoint: PathBuf,
+    /// Folder of the quantised checkpoint
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Bits of a code, 1 to 16
+    #[arg(long, default_value = "4", value_parser = bits)]
+    pub(crate) bits: BitWidth,
+    /// What shares a scale: tensor, channel (an output), group:N or group:N:pad (inputs of an output)
+    #[arg(long, default_value = "group:64", value_name = "NAME")]
+    pub(crate) granularity: Granularity,
+    /// How scales are chosen
+    #[arg(
+        long,
+        default_value = "mse",
+        value_name = "NAME",
+        value_parser = PossibleValuesParser::new(AnyRange::NAMES).try_map(|name| {
+            AnyRange::all().into_iter().find(|it| it.name() == name).ok_or("unknown")
+        })
+    )]
+    pub(crate) range: AnyRange,
+    /// What codes stand for
+    #[arg(
+        long,
+        default_value = "symmetric",
+        value_name = "NAME",
+        value_parser = PossibleValuesParser::new(AnyGrid::NAMES).try_map(|name| {
+            AnyGrid::all().into_iter().find(|it| it.name() == name).ok_or("unknown")
+        })
+    )]
+    pub(crate) grid: AnyGrid,
+    /// Quantise embeddings and output heads too
+    #[arg(long = "quantize-embeddings")]
+    pub(crate) embeddings: bool,
+    /// Which way round weights lie: [d_in, d_out] (conv1d), [d_out, d_in] (linear), or as their
+    /// names and `config.json` say
+    #[arg(long, default_value = "auto")]
+    pub(crate) orientation: OrientationArg,
+}
+
+fn bits(text: &str) -> Result<BitWidth, String> {
+    match text.parse().map(BitWidth::new) {
+        Ok(Ok(bits)) if !bits.is_full() => Ok(bits),
+        _ => Err(format!("`{text}` is no width, expected 1 to 16")),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OrientationArg {
+    Auto,
+    Conv1d,
+    Linear,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -83,6 +83,35 @@ impl From<sublora::Error> for Failure {
     }
 }
 
+impl From<sublora::QuantizeError> for Failure {
+    fn from(error: sublora::QuantizeError) -> Self {
+        use sublora::QuantizeError as Error;
+        use sublora::quantizers::QuantizerError;
+        let hint = match &error {
+            Error::OutExists(_) => "`--out` names a folder that is not there yet",
+            Error::NoWeights(_) => {
+                "a folder as `save_pretrained` of transformers writes it, or one safetensors file"
+            }
+            Error::NotSafetensors { .. } | Error::Json { .. } => {
+                "the file is damaged or something else; get it again"
+            }
+            Error::File(_) => PATH,
+            Error::Tensor { source: QuantizerError::GroupSize { .. }, .. } => {
+                "`--granularity group:N:pad` lets the last group of an output be short"
+            }
+            Error::Tensor { source: QuantizerError::NotFinite { .. }, .. } => {
+                "such a checkpoint is broken: take one from before it diverged"
+            }
+            Error::Interrupted => "the same command begins anew",
+            _ => "`sublora quantize --help` lists grids, ranges and granularities",
+        };
+        let is_missing =
+            matches!(&error, Error::File(file) if file.source.kind() == ErrorKind::NotFound);
+        let interrupted = matches!(error, Error::Interrupted);
+        Self { is_missing, interrupted, ..Self::new(error, hint) }
+    }
+}
+
 impl From<&sublora::corpus::Error> for Failure {
     fn from(error: &sublora::corpus::Error) -> Self {
         use sublora::corpus::Error;

@@ -22,7 +22,7 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
-use crate::commands::{Answer, certify, corpora, inspect, quickstart, train};
+use crate::commands::{Answer, certify, corpora, inspect, quantize, quickstart, train};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
@@ -59,6 +59,7 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Verify(verify) => certify::verify(args, verify),
         Command::Eval(run) => inspect::eval(args, run),
         Command::Generate(generate) => inspect::generate(args, generate),
+        Command::Quantize(quantize) => quantize::run(args, quantize),
         Command::List { what } => inspect::list(args, *what),
         Command::Completions { shell } => Ok(inspect::completions(*shell)),
     }

@@ -3,7 +3,8 @@
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use sublora::corpus::Partition;
-use sublora::{Certificate, Claim, MetricName};
+use sublora::quantizers::{Distortion, Operand};
+use sublora::{Certificate, Claim, MetricName, QuantizedCheckpoint};
 
 /// A table whose columns but the first are numbers.
 pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
@@ -64,6 +65,65 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
         certificate.corpus.documents,
         certificate.corpus.tokens,
     )
+}
+
+/// What quantisation did to each tensor of a checkpoint, and which it left alone.
+pub(crate) fn quantized(report: &QuantizedCheckpoint) -> String {
+    let mut table = new([
+        "quantised",
+        "shape",
+        "levels",
+        "SQNR dB",
+        "rel. error",
+        "zeros",
+        "clipped",
+        "bits per weight",
+    ]);
+    let mut row = |name: &str, shape: String, it: &Distortion| {
+        table.add_row([
+            name.to_owned(),
+            shape,
+            it.levels.to_string(),
+            format!("{:.2}", it.sqnr_db),
+            format!("{:.4}", it.relative_error),
+            format!("{:.4}", it.zeros),
+            format!("{:.4}", it.clipped),
+            format!("{:.4}", it.bits_per_value),
+        ]);
+    };
+    for tensor in &report.quantized {
+        let [rows, cols] = tensor.shape;
+        let shape = match tensor.operand {
+            Operand::Weight => format!("{rows} in x {cols} out"),
+            _ => format!("{rows} out x {cols} in"),
+        };
+        row(&tensor.name, shape, &tensor.distortion);
+    }
+    if let Some(total) = &report.total {
+        row("total", String::new(), total);
+    }
+    let mut untouched = new(["left alone", "shape", "type", "because"]);
+    for tensor in &report.untouched {
+        untouched.add_row([
+            tensor.name.clone(),
+            format!("{:?}", tensor.shape),
+            tensor.dtype.clone(),
+            tensor.reason.to_string(),
+        ]);
+    }
+    let mut parts = Vec::new();
+    if !report.quantized.is_empty() {
+        parts.push(table.to_string());
+    }
+    if !report.untouched.is_empty() {
+        parts.push(untouched.to_string());
+    }
+    let mut last = format!("whole checkpoint   {:.4} bits per value", report.bits_per_value);
+    if !report.files_left_out.is_empty() {
+        last = format!("{last}\nnot copied         {}", report.files_left_out.join(", "));
+    }
+    parts.push(last);
+    parts.join("\n\n")
 }
 
 /// Where the base weights come from, and what that asks a reader to believe.

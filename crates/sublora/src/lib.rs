@@ -14,6 +14,7 @@ mod generate;
 mod held_out;
 mod metrics;
 mod progress;
+mod quantize_checkpoint;
 mod quickstart;
 mod run;
 mod schedule;
@@ -44,6 +45,10 @@ pub use config::{
 pub use error::Error;
 pub use held_out::HeldOut;
 pub use progress::Progress;
+pub use quantize_checkpoint::{
+    Orientation, QuantizeCheckpoint, QuantizeError, QuantizedCheckpoint, QuantizedTensor, Reason,
+    UntouchedTensor,
+};
 pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;
 pub use schedule::LearningRate;

@@ -41,8 +41,51 @@ fn help() {
         "certify --help",
         "verify --help",
         "generate --help",
+        "quantize --help",
     ];
     check("help", &transcript(&folder, &lines));
+}
+
+/// A safetensors file with a `Conv1D`, an embedding and a bias; `last` ends the `Conv1D`.
+fn checkpoint(last: f32) -> Vec<u8> {
+    let header = br#"{"h.0.mlp.c_fc.weight":{"dtype":"F32","shape":[4,2],"data_offsets":[0,32]},"wte.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[32,48]},"ln_f.bias":{"dtype":"F32","shape":[2],"data_offsets":[48,56]}}"#;
+    let weight = [1.0, 0.25, -0.75, 0.0, 0.125, -0.25, 0.5, last];
+    let values = [&weight[..], &[1.0; 6]].concat();
+    let values = values.iter().flat_map(|it: &f32| it.to_le_bytes());
+    let length = (header.len() as u64).to_le_bytes();
+    length.into_iter().chain(header.iter().copied()).chain(values).collect()
+}
+
+#[test]
+fn quantize() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("model")).unwrap();
+    fs::write(at.join("model/model.safetensors"), checkpoint(0.25)).unwrap();
+    fs::write(at.join("model/config.json"), r#"{"model_type": "gpt2"}"#).unwrap();
+    fs::write(at.join("model/pytorch_model.bin"), "").unwrap();
+    fs::write(at.join("nan.safetensors"), checkpoint(f32::NAN)).unwrap();
+    let lines = [
+        "quantize model --bits 2 --granularity channel --range min-max --out q2",
+        "quantize model --bits 3 --granularity group:2 --range min-max --quantize-embeddings --out q3 --json",
+        "quantize model --out q2",
+        "quantize model --granularity group:3 --out q4",
+        "quantize model --granularity row --out q4",
+        "quantize model --bits 32 --out q4",
+        "quantize model --range best --out q4",
+        "quantize nan.safetensors --granularity channel --out q4",
+        "quantize q2/config.json --out q4",
+    ];
+    // The last digits of a logarithm are the machine's.
+    let short = |line: &str| match line.rsplit_once('.') {
+        Some((whole, digits)) if line.starts_with(' ') && digits.len() > 12 => {
+            format!("{whole}.{}..,\n", &digits[..10])
+        }
+        _ => format!("{line}\n"),
+    };
+    let said: String = transcript(&folder, &lines).lines().map(short).collect();
+    check("quantize", &said.replace('\\', "/"));
+    assert!(at.join("q2/config.json").exists() && !at.join("q4").exists());
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! `sublora quantize`.
+
+use sublora::{Orientation, QuantizeCheckpoint};
+
+use crate::args::{Args, OrientationArg, Quantize};
+use crate::bars::Bars;
+use crate::commands::Answer;
+use crate::failure::Failure;
+use crate::table;
+
+pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
+    let how = QuantizeCheckpoint {
+        bits: quantize.bits,
+        granularity: quantize.granularity,
+        grid: quantize.grid.clone(),
+        range: quantize.range.clone(),
+        orientation: match quantize.orientation {
+            OrientationArg::Auto => Orientation::Auto,
+            OrientationArg::Conv1d => Orientation::Conv1d,
+            OrientationArg::Linear => Orientation::Linear,
+        },
+        quantize_embeddings: quantize.embeddings,
+    };
+    let report = how.run(&quantize.checkpoint, &quantize.out, &Bars::new())?;
+    if args.json {
+        Answer::json(&serde_json::json!({
+            "settings": how,
+            "path": quantize.out,
+            "result": report,
+        }))
+    } else {
+        Ok(Answer::done(table::quantized(&report)))
+    }
+}

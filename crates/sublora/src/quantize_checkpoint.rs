@@ -1,0 +1,218 @@
+//! A checkpoint with its matrices fake-quantised, and what that did to them.
+//!
+//! The weights of a safetensors file, or of a folder of Hugging Face, come out with the names, shapes
+//! and element types they had, as the values that their codes stand for, cast back to that type; a
+//! value beyond its end becomes its end. Whatever opens the one opens the other.
+//!
+//! The pass holds one tensor at a time, in a few copies. Tensors that are left alone are copied byte
+//! for byte, NaN included, and so is the header of a file.
+
+mod error;
+mod files;
+mod plan;
+mod report;
+mod tensor_file;
+mod values;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use quantizers::{AnyGrid, AnyRange, BitWidth, Granularity, Mse, Operand, Quantizer, Symmetric};
+use serde::{Deserialize, Serialize};
+
+pub use error::QuantizeError;
+pub use plan::{Orientation, Reason};
+pub use report::{QuantizedCheckpoint, QuantizedTensor, UntouchedTensor};
+
+use crate::{FileError, Progress};
+use files::Files;
+use plan::Plan;
+use report::{Errors, Tally};
+use tensor_file::TensorFile;
+use values::FloatType;
+
+/// How to quantise a checkpoint. The default is symmetric, 4 bits, groups of 64, least squared
+/// error, embeddings and heads left alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuantizeCheckpoint {
+    /// Bits of a code, at most 16.
+    pub bits: BitWidth,
+    /// Which values share a scale, with the axes of a weight `[d_in, d_out]`; in a weight that is
+    /// stored the other way round, `channel:1` is still one scale an output.
+    pub granularity: Granularity,
+    /// Which values codes can stand for.
+    pub grid: AnyGrid,
+    /// Which part of the values the codes should reach.
+    pub range: AnyRange,
+    /// Which way round weights are stored.
+    pub orientation: Orientation,
+    /// Whether embeddings and output heads are quantised too, a row `[d_model]` at a time.
+    pub quantize_embeddings: bool,
+}
+
+impl Default for QuantizeCheckpoint {
+    fn default() -> Self {
+        let size = const { std::num::NonZeroUsize::new(64).unwrap() };
+        Self {
+            bits: BitWidth::new(4).unwrap_or(BitWidth::FULL),
+            granularity: Granularity::Group { size, pad: false },
+            grid: Symmetric {}.into(),
+            range: Mse::default().into(),
+            orientation: Orientation::Auto,
+            quantize_embeddings: false,
+        }
+    }
+}
+
+impl QuantizeCheckpoint {
+    /// Writes `checkpoint`, a safetensors file or a folder with `model.safetensors` or its shards, as
+    /// the new folder `out`, and with it the other files of the folder; weights in other formats, which
+    /// would not be quantised, stay behind. The folder appears whole or not at all.
+    ///
+    /// # Errors
+    /// The first thing wrong with the settings, the checkpoint or one of its tensors, an `out` that
+    /// exists, what the file system says, or that `progress` asked for an end.
+    pub fn run(
+        &self,
+        checkpoint: &Path,
+        out: &Path,
+        progress: &dyn Progress,
+    ) -> Result<QuantizedCheckpoint, QuantizeError> {
+        if out.exists() {
+            return Err(QuantizeError::OutExists(out.to_owned()));
+        }
+        self.grid.as_dyn().codes(self.bits)?;
+        self.granularity.groups(Operand::Weight, [0, 0])?; // all that does not hang on the shape
+        let files = Files::of(checkpoint)?;
+        let mut shards = Vec::new();
+        for path in &files.weights {
+            let file = TensorFile::open(path)?;
+            let plans = self.plans(&file, files.model_type.as_deref())?;
+            shards.push((file, plans));
+        }
+
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(FileError::at("create", parent))?;
+        let staged = tempfile::Builder::new().prefix(".quantized-").tempdir_in(parent);
+        let staged = staged.map_err(FileError::at("write to", parent))?;
+        // A temporary folder is for its owner alone; one inside it has the permissions of any other.
+        let made = staged.path().join("checkpoint");
+        fs::create_dir(&made).map_err(FileError::at("create", &made))?;
+
+        let total = shards.iter().map(|(_, plans)| plans.len() as u64).sum();
+        progress.begin("quantize", "tensors", total);
+        let mut tally = Tally::default();
+        for (file, plans) in &mut shards {
+            let path = made.join(file.name());
+            self.write(file, plans, &path, &mut tally, progress)?;
+        }
+        progress.end();
+        for path in &files.others {
+            let copy = made.join(path.file_name().unwrap_or_default());
+            fs::copy(path, copy).map_err(FileError::at("copy", path))?;
+        }
+        fs::rename(&made, out).map_err(FileError::at("write", out))?;
+        Ok(tally.finish(files.left_out))
+    }
+
+    /// What becomes of each tensor of `file`, with the groups of all known to come out even.
+    fn plans(
+        &self,
+        file: &TensorFile,
+        model_type: Option<&str>,
+    ) -> Result<Vec<Plan>, QuantizeError> {
+        let mut plans = Vec::new();
+        for tensor in file.tensors() {
+            let plan = self.plan(&tensor.name, tensor.dtype, &tensor.shape, model_type);
+            if let Plan::Quantize { operand, shape, .. } = plan {
+                let fit = self.quantizer(operand).groups(shape);
+                fit.map_err(QuantizeError::tensor(&tensor.name))?;
+            }
+            plans.push(plan);
+        }
+        Ok(plans)
+    }
+
+    fn write(
+        &self,
+        file: &mut TensorFile,
+        plans: &[Plan],
+        path: &Path,
+        tally: &mut Tally,
+        progress: &dyn Progress,
+    ) -> Result<(), QuantizeError> {
+        let at = || FileError::at("write", path);
+        let out = File::create_new(path).map_err(at())?;
+        let mut writer = BufWriter::with_capacity(1 << 20, &out);
+        writer.write_all(file.header()).map_err(at())?;
+        for (index, plan) in plans.iter().enumerate() {
+            if progress.update(tally.len(), &file.tensors()[index].name).is_break() {
+                return Err(QuantizeError::Interrupted);
+            }
+            match *plan {
+                Plan::Leave(reason) => {
+                    file.copy(index, &mut writer, path)?;
+                    tally.leave(&file.tensors()[index], reason);
+                }
+                Plan::Quantize { float, operand, shape } => {
+                    let bytes = file.read(index)?;
+                    let tensor = &file.tensors()[index];
+                    let (bytes, report) = self
+                        .quantize(float, operand, shape, bytes, &tensor.name)
+                        .map_err(QuantizeError::tensor(&tensor.name))?;
+                    writer.write_all(&bytes).map_err(at())?;
+                    tally.quantize(report);
+                }
+            }
+        }
+        writer.flush().map_err(at())?;
+        out.sync_all().map_err(at())?;
+        Ok(())
+    }
+
+    /// The bytes of a matrix `[rows, cols]` once quantised, and what that did to it.
+    fn quantize(
+        &self,
+        float: FloatType,
+        operand: Operand,
+        shape: [usize; 2],
+        bytes: Vec<u8>,
+        name: &str,
+    ) -> Result<(Vec<u8>, (QuantizedTensor, Errors)), quantizers::QuantizerError> {
+        let values = float.decode(&bytes);
+        drop(bytes);
+        let quantizer = self.quantizer(operand);
+        let params = quantizer.fit(&values, shape)?;
+        let mut quantized = vec![0.0; values.len()];
+        quantizer.fake_quantize_into(&values, shape, &params, &mut quantized)?;
+        let codes = quantizer.distortion(&values, shape, &params)?;
+        let bytes = float.encode(&quantized);
+        let errors = Errors::between(&values, &float.decode(&bytes));
+        let report = QuantizedTensor {
+            name: name.to_owned(),
+            dtype: float.name().to_owned(),
+            shape,
+            operand,
+            distortion: errors.distortion(codes.levels, codes.clipped, codes.bits_per_value),
+        };
+        Ok((bytes, (report, errors)))
+    }
+
+    /// The quantiser of weights that lie one way round.
+    fn quantizer(&self, operand: Operand) -> Quantizer {
+        let granularity = match (self.granularity, operand) {
+            (Granularity::Channel { axis }, Operand::TransposedWeight) if axis < 2 => {
+                Granularity::Channel { axis: 1 - axis }
+            }
+            (granularity, _) => granularity,
+        };
+        let (grid, range) = (self.grid.clone(), self.range.clone());
+        Quantizer { bits: self.bits, granularity, operand, grid, range }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! Small checkpoints, and everything that can be wrong with one.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use half::{bf16, f16};
+use quantizers::{Distortion, MinMax};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use tempfile::TempDir;
+
+use super::*;
+
+/// Name, type, shape and bytes of a tensor.
+type Entry<'a> = (&'a str, Dtype, &'a [usize], Vec<u8>);
+
+fn f32s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|it| it.to_le_bytes()).collect()
+}
+
+fn f16s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|&it| f16::from_f32(it).to_le_bytes()).collect()
+}
+
+fn bf16s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|&it| bf16::from_f32(it).to_le_bytes()).collect()
+}
+
+fn file(entries: &[Entry]) -> Vec<u8> {
+    let views = entries.iter().map(|(name, dtype, shape, bytes)| {
+        (*name, TensorView::new(*dtype, shape.to_vec(), bytes).unwrap())
+    });
+    serialize(views, Some([("format".to_owned(), "pt".to_owned())].into())).unwrap()
+}
+
+/// A folder with files in it, and the place for its quantised self.
+fn folder(files: &[(&str, &[u8])]) -> (TempDir, PathBuf, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, out) = (dir.path().join("source"), dir.path().join("deep/out"));
+    fs::create_dir(&source).unwrap();
+    for (name, bytes) in files {
+        fs::write(source.join(name), bytes).unwrap();
+    }
+    (dir, source, out)
+}
+
+/// Symmetric and min-max: the scale is the largest magnitude over the largest code.
+fn how(bits: u8, granularity: &str) -> QuantizeCheckpoint {
+    QuantizeCheckpoint {
+        bits: BitWidth::new(bits).unwrap(),
+        granularity: granularity.parse().unwrap(),
+        range: MinMax {}.into(),
+        ..QuantizeCheckpoint::default()
+    }
+}
+
+/// What quantising a folder with this one file says.
+fn error(how: &QuantizeCheckpoint, bytes: &[u8]) -> String {
+    let (dir, source, out) = folder(&[("model.safetensors", bytes)]);
+    let error = how.run(&source, &out, &()).unwrap_err();
+    assert!(!out.exists());
+    let parent = out.parent().unwrap();
+    assert!(!parent.exists() || fs::read_dir(parent).unwrap().next().is_none(), "litter");
+    error.to_string().replace(&dir.path().display().to_string(), "")
+}
+
+fn waves(len: usize) -> Vec<f32> {
+    (0..len).map(|index| (0.7 * index as f32).sin() * (1.0 + (index % 5) as f32)).collect()
+}
+
+const CONV_1D_VALUES: [f32; 6] = [1.0, 0.25, -0.75, 0.0, 0.125, -0.25];
+
+#[test]
+fn two_bits_by_hand() {
+    let entries = [("h.0.attn.c_attn.weight", Dtype::F32, &[3, 2][..], f32s(&CONV_1D_VALUES))];
+    let (_dir, source, out) = folder(&[("model.safetensors", &file(&entries))]);
+    let report = how(2, "channel").run(&source, &out, &()).unwrap();
+    // The columns 1, -0.75, 0.125 and 0.25, 0, -0.25 have the scales 1 and 0.25.
+    let bytes = fs::read(out.join("model.safetensors")).unwrap();
+    let written = SafeTensors::deserialize(&bytes).unwrap();
+    let written = FloatType::F32.decode(written.tensor(entries[0].0).unwrap().data());
+    assert_eq!(written, [1.0, 0.25, -1.0, 0.0, 0.0, -0.25]);
+    let Distortion { levels, sqnr_db, relative_error, zeros, clipped, bits_per_value } =
+        report.quantized[0].distortion;
+    assert_eq!(report.quantized[0].operand, Operand::Weight);
+    assert_eq!(levels, 3); // of the first column
+    // Σx² = 1 + 0.5625 + 0.015625 + 2 · 0.0625 = 1.703125; Σ(x - x̂)² = 0.0625 + 0.015625 = 0.078125
+    assert!((sqnr_db - 13.384_564_936_046_05).abs() < 1e-12, "{sqnr_db}"); // 10 log10 21.8
+    assert!((relative_error - 0.214_176_468_439_059_66).abs() < 1e-15); // 1/√21.8
+    assert!((zeros - 2.0 / 6.0).abs() < 1e-15);
+    assert!(clipped.abs() < 1e-15);
+    assert!((bits_per_value - (2.0 + 16.0 * 2.0 / 6.0)).abs() < 1e-15); // two scales, six values
+    assert_eq!(report.total, Some(report.quantized[0].distortion));
+    assert!((report.bits_per_value - bits_per_value).abs() < 1e-15);
+}
+
+#[test]
+fn the_rounding_of_the_element_type_is_part_of_the_report() {
+    // bf16(1/3) and bf16(2/3): the codes 1 and 2 of the scale 1/3 become them again.
+    let values = [1.0, 171.0 / 512.0, 171.0 / 256.0, 0.0];
+    let entries = [("w", Dtype::BF16, &[2, 2][..], bf16s(&values))];
+    let (_dir, source, out) = folder(&[("model.safetensors", &file(&entries))]);
+    let report = how(3, "tensor").run(&source, &out, &()).unwrap();
+    let distortion = report.quantized[0].distortion;
+    assert_eq!((distortion.sqnr_db, distortion.relative_error), (f64::INFINITY, 0.0));
+    assert_eq!(fs::read(out.join("model.safetensors")).unwrap(), file(&entries));
+}
+
+#[test]
+fn values_are_those_of_the_quantizer_and_the_rest_is_copied() {
+    let values = waves(8 * 6);
+    let entries: Vec<Entry> = vec![
+        ("a.q_proj.weight", Dtype::F32, &[6, 8], f32s(&values)),
+        ("a.k_proj.weight", Dtype::F16, &[6, 8], f16s(&values)),
+        ("a.v_proj.weight", Dtype::BF16, &[6, 8], bf16s(&values)),
+        ("h.0.mlp.c_fc.weight", Dtype::F32, &[8, 6], f32s(&values)),
+        ("a.bias", Dtype::F32, &[6], f32s(&[f32::NAN; 6])),
+        ("a.conv", Dtype::F32, &[2, 2, 2], f32s(&values[..8])),
+        ("a.ids", Dtype::I64, &[1, 2], vec![7; 16]),
+        ("a.column", Dtype::F32, &[6, 1], f32s(&values[..6])),
+        ("a.nothing", Dtype::F16, &[0, 4], vec![]),
+        ("model.embed_tokens.weight", Dtype::F32, &[6, 8], f32s(&values)),
+        ("wte.weight", Dtype::F32, &[6, 8], f32s(&values)),
+        ("lm_head.weight", Dtype::F32, &[6, 8], f32s(&values)),
+    ];
+    let bytes = file(&entries);
+    let (_dir, source, out) = folder(&[
+        ("model.safetensors", &bytes),
+        ("tokenizer.json", b"{}"),
+        ("pytorch_model.bin", b"pickled"),
+        ("model.safetensors.index.json", b"of another time"),
+    ]);
+    fs::create_dir(source.join("onnx")).unwrap();
+    let how = how(3, "group:4");
+    let report = how.run(&source, &out, &()).unwrap();
+
+    let read = fs::read(out.join("model.safetensors")).unwrap();
+    let header = bytes.len() - SafeTensors::read_metadata(&bytes).unwrap().1.data_len();
+    assert_eq!(read[..header], bytes[..header]);
+    let written = SafeTensors::deserialize(&read).unwrap();
+    for tensor in &report.quantized {
+        let (_, dtype, shape, bytes) = entries.iter().find(|it| it.0 == tensor.name).unwrap();
+        let float = FloatType::of(*dtype).unwrap();
+        let operand =
+            if tensor.name.contains("c_fc") { Operand::Weight } else { Operand::TransposedWeight };
+        let quantizer = Quantizer {
+            bits: how.bits,
+            granularity: how.granularity,
+            operand,
+            grid: Symmetric {}.into(),
+            range: MinMax {}.into(),
+        };
+        let (values, shape) = (float.decode(bytes), [shape[0], shape[1]]);
+        let params = quantizer.fit(&values, shape).unwrap();
+        let mut expected = vec![0.0; values.len()];
+        quantizer.fake_quantize_into(&values, shape, &params, &mut expected).unwrap();
+        assert_eq!(written.tensor(&tensor.name).unwrap().data(), float.encode(&expected));
+        assert_eq!((tensor.operand, tensor.dtype.as_str()), (operand, float.name()));
+        assert!((tensor.distortion.bits_per_value - 7.0).abs() < 1e-12); // 3 + 16/4
+    }
+    assert_eq!(report.quantized.len(), 4);
+    let mut left: Vec<_> =
+        report.untouched.iter().map(|it| (it.name.as_str(), it.reason)).collect();
+    left.sort_by_key(|it| it.0);
+    let expected = [
+        ("a.bias", Reason::NotAMatrix),
+        ("a.column", Reason::Thin),
+        ("a.conv", Reason::NotAMatrix),
+        ("a.ids", Reason::ElementType),
+        ("a.nothing", Reason::Thin),
+        ("lm_head.weight", Reason::Embedding),
+        ("model.embed_tokens.weight", Reason::Embedding),
+        ("wte.weight", Reason::Embedding),
+    ];
+    assert_eq!(left, expected);
+    for (name, _) in left {
+        let bytes = &entries.iter().find(|it| it.0 == name).unwrap().3;
+        assert_eq!(written.tensor(name).unwrap().data(), bytes, "{name}");
+    }
+    // 192 values of 7 bits; 32 bits each for 6 + 8 + 6 + 144, and 2 of 64 bits.
+    let expected = (192.0 * 7.0 + 164.0 * 32.0 + 128.0) / 358.0;
+    assert!((report.bits_per_value - expected).abs() < 1e-12);
+    let left_out = ["model.safetensors.index.json", "onnx", "pytorch_model.bin"];
+    assert_eq!(report.files_left_out, left_out);
+    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|it| it.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["model.safetensors", "tokenizer.json"]);
+}
+
+#[test]
+fn the_way_round_follows_the_model_the_name_and_the_caller() {
+    let of = |how: &QuantizeCheckpoint, name: &str, model| match how.plan(
+        name,
+        Dtype::F32,
+        &[4, 8],
+        model,
+    ) {
+        Plan::Quantize { operand: Operand::Weight, .. } => "in x out",
+        Plan::Quantize { .. } => "out x in",
+        Plan::Leave(_) => "left",
+    };
+    let (gpt2, other) = (Some("gpt2"), Some("gpt_bigcode"));
+    let name = "transformer.h.0.mlp.c_fc.weight";
+    let mut how = how(4, "channel");
+    assert_eq!(of(&how, name, gpt2), "in x out");
+    assert_eq!(of(&how, name, None), "in x out");
+    assert_eq!(of(&how, name, other), "out x in"); // torch.nn.Linear there
+    assert_eq!(of(&how, "score.weight", gpt2), "out x in");
+    assert_eq!(of(&how, "lm_head.weight", gpt2), "left");
+    how.quantize_embeddings = true;
+    how.orientation = Orientation::Conv1d;
+    assert_eq!(of(&how, "score.weight", other), "in x out");
+    for name in ["lm_head.weight", "transformer.wte.weight", "model.embed_tokens.weight"] {
+        assert_eq!(of(&how, name, gpt2), "out x in");
+    }
+    how.orientation = Orientation::Linear;
+    assert_eq!(of(&how, name, gpt2), "out x in");
+    // One scale an output, whichever axis that is.
+    let groups = |operand| how.quantizer(operand).groups([4, 8]).unwrap().count();
+    assert_eq!((groups(Operand::Weight), groups(Operand::TransposedWeight)), (8, 4));
+}
+
+#[test]
+fn shards_stay_shards_and_a_file_alone_is_enough() {
+    let values = waves(16);
+    let first = file(&[("a.weight", Dtype::F32, &[4, 4], f32s(&values))]);
+    let second = file(&[("b.weight", Dtype::F16, &[2, 8], f16s(&values))]);
+    let index = br#"{"metadata": {}, "weight_map": {"b.weight": "2.safetensors", "a.weight": "1.safetensors"}}"#;
+    let files = [
+        ("1.safetensors", &first[..]),
+        ("2.safetensors", &second),
+        ("model.safetensors.index.json", index),
+        ("config.json", br#"{"model_type": "llama"}"#),
+    ];
+    let (_dir, source, out) = folder(&files);
+    let report = how(4, "group:4").run(&source, &out, &()).unwrap();
+    let names: Vec<&str> = report.quantized.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["a.weight", "b.weight"]);
+    assert_eq!(fs::read(out.join("model.safetensors.index.json")).unwrap(), index);
+    assert_eq!(fs::read(out.join("config.json")).unwrap(), files[3].1);
+    assert!(report.files_left_out.is_empty());
+
+    let alone = out.with_file_name("alone");
+    how(4, "group:4").run(&source.join("2.safetensors"), &alone, &()).unwrap();
+    assert_eq!(fs::read_dir(&alone).unwrap().count(), 1);
+    let read = |path: &Path| fs::read(path.join("2.safetensors")).unwrap();
+    assert_eq!(read(&alone), read(&out));
+    assert_ne!(read(&out), second);
+}
+
+#[test]
+fn settings_and_tensors_that_do_not_go_together() {
+    let matrix = |values: &[f32]| file(&[("a.weight", Dtype::F32, &[2, 6], f32s(values))]);
+    let good = matrix(&waves(12));
+    assert_eq!(
+        error(&how(4, "group:4"), &good),
+        "tensor `a.weight`: 6 inputs are no multiple of the group size 4, expected one, or `group:4:pad`"
+    );
+    assert!(error(&how(4, "channel:0"), &good).contains("the outputs are `channel:1`"));
+    assert!(error(&how(4, "token"), &good).contains("a weight has no tokens"));
+    assert!(error(&how(4, "channel:2"), &good).starts_with("`axis` is 2"));
+    assert!(error(&how(1, "channel"), &good).starts_with("the grid `symmetric` has no codes of 1"));
+    assert!(error(&how(32, "channel"), &good).contains("no codes of 32 bits"));
+    for (value, shown) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
+        let mut values = waves(12);
+        values[7] = value;
+        assert_eq!(
+            error(&how(4, "channel"), &matrix(&values)),
+            format!("tensor `a.weight`: value 7 is {shown}, expected a finite number")
+        );
+    }
+}
+
+#[test]
+fn files_that_are_no_checkpoint() {
+    let how = how(4, "channel");
+    let good = file(&[("a.weight", Dtype::F32, &[2, 2], f32s(&[1.0, 2.0, 3.0, 4.0]))]);
+    let invalid = "`/source/model.safetensors` is no valid safetensors file: ";
+    let mut header = good.clone();
+    header[8] = b'[';
+    let mut long = good.clone();
+    long.push(0);
+    let cases = [
+        (&good[..5], "5 bytes, expected at least 8"),
+        (&good[..good.len() - 1], "15 bytes of tensors, expected 16"),
+        (&long, "17 bytes of tensors, expected 16"),
+        (&[255; 20], "a header of 18446744073709551615 bytes in a file of 20"),
+        (&header, ""),
+    ];
+    for (bytes, reason) in cases {
+        let said = error(&how, bytes);
+        assert!(said.starts_with(&format!("{invalid}{reason}")), "{said}");
+    }
+
+    let said = |files: &[(&str, &[u8])], place: &str| {
+        let (dir, source, out) = folder(files);
+        let error = how.run(&source.join(place), &out, &()).unwrap_err().to_string();
+        error.replace(&dir.path().display().to_string(), "")
+    };
+    let weights = ("model.safetensors", &good[..]);
+    let index = "model.safetensors.index.json";
+    assert!(said(&[("pytorch_model.bin", b"")], "").contains("holds no weights, expected"));
+    assert!(said(&[], "none").starts_with("cannot open `/source/none`"));
+    assert!(said(&[weights, ("config.json", b"{")], "").contains("config.json` cannot be read"));
+    assert!(said(&[(index, b"{}")], "").contains("missing field `weight_map`"));
+    let outside = br#"{"weight_map": {"a": "../model.safetensors"}}"#;
+    assert!(said(&[(index, outside)], "").ends_with("`../model.safetensors` is no file name"));
+    let missing = br#"{"weight_map": {"a": "1.safetensors"}}"#;
+    assert!(said(&[(index, missing)], "").starts_with("cannot open `/source/1.safetensors`"));
+}
+
+#[test]
+fn an_existing_folder_is_refused_and_an_interrupted_pass_leaves_nothing() {
+    struct Impatient;
+    impl Progress for Impatient {
+        fn begin(&self, _task: &str, _unit: &'static str, total: u64) {
+            assert_eq!(total, 2);
+        }
+        fn update(&self, done: u64, _note: &str) -> ControlFlow<()> {
+            if done == 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }
+        fn end(&self) {}
+    }
+    let values = f32s(&[1.0, 2.0, 3.0, 4.0]);
+    let entries = ["a", "b"].map(|name| (name, Dtype::F32, &[2, 2][..], values.clone()));
+    let (_dir, source, out) = folder(&[("model.safetensors", &file(&entries))]);
+    let how = how(4, "channel");
+    assert!(matches!(how.run(&source, &out, &Impatient), Err(QuantizeError::Interrupted)));
+    assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 0);
+    how.run(&source, &out, &()).unwrap();
+    let error = how.run(&source, &out, &()).unwrap_err().to_string();
+    assert!(error.ends_with("deep/out` exists, expected the name of a new folder"), "{error}");
+}
