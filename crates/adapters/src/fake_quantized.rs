@@ -1,17 +1,19 @@
 //! A linear layer whose weight and input are fake-quantised.
 //!
 //! # Definition
-//! $y = Q_x(x)\,Q_W(W) + b$, each quantiser at a width of its own; at 32 bits both are the identity and
-//! the layer is the plain one, bit for bit.
+//! $y = Q_x(x)\,Q_W(W) + b$, each quantiser at a width of its own; on its way back, $\partial L/\partial y$
+//! passes a quantiser of gradients. At 32 bits all are the identity and the layer is the plain one, bit
+//! for bit.
 
-use burn::module::Module;
-use burn::nn::{LayerNorm, Linear};
-use burn::tensor::Tensor;
-use gpt2_model::{Factor, Gpt2, LinearLayer, PlainGpt2};
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+use gpt2_model::{Block, Factor, Gpt2, LinearLayer, PlainGpt2, assign};
 use quantizers::{BitWidth, Granularity, Operand, Quantizer};
 use serde::{Deserialize, Serialize};
 
-use crate::{CalibrationError, FakeQuantizer};
+use crate::fake_quantizer::on_host;
+use crate::{CalibrationError, FakeQuantizer, GradientRounding, LayerGradient, Precision, Scales};
 
 /// A [`Linear`] seen through two quantisers.
 #[derive(Module, Debug)]
@@ -22,25 +24,57 @@ pub struct FakeQuantizedLinear {
     pub weight: FakeQuantizer,
     /// Of the input.
     pub input: FakeQuantizer,
+    /// Of the gradient of the output.
+    pub gradient: LayerGradient,
 }
 
 /// GPT-2 with fake-quantised linear layers.
 pub type FakeQuantizedGpt2 = Gpt2<FakeQuantizedLinear, LayerNorm>;
 
-/// How weights and inputs are quantised, and whether the head is. Norms stay as they are.
+/// What is quantised and how. Norms and biases stay as they are.
+///
+/// ```toml
+/// head = true
+///
+/// [weight]
+/// granularity = "group:64"
+/// range = { kind = "mse" }
+///
+/// [input]
+/// granularity = "token"
+/// operand = "activation"
+///
+/// [embeddings]
+/// bits = 8
+/// granularity = "channel:0"
+/// operand = "transposed-weight"
+///
+/// [gradient]
+/// rounding = "stochastic"
+/// seed = 7
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FakeQuantConfig {
     /// Of every weight; its width is not used.
     pub weight: Quantizer,
+    /// Where the scales of weights come from.
+    pub weight_scales: Scales,
     /// Of every input; its width is not used.
     pub input: Quantizer,
     /// Whether the vocabulary head is quantised: a copy of the token embedding that is then no longer
-    /// tied to it. The embeddings themselves stay as they are.
+    /// tied to it.
     pub head: bool,
+    /// Of the token and the position embedding, `[vocab or n_positions, d_model]`, once and for good at
+    /// the width it has: a look-up reads what a code stands for. 32 bits leave them, and with them the
+    /// tied head, as they are.
+    pub embeddings: Quantizer,
+    /// How the gradient of each layer's output is rounded below 32 bits.
+    pub gradient: GradientRounding,
 }
 
-/// Symmetric, min-max: a scale an output channel, and one a token.
+/// Symmetric, min-max: a scale an output channel, one a token, and one a row of the embeddings, which
+/// are not quantised; gradients by stochastic rounding.
 impl Default for FakeQuantConfig {
     fn default() -> Self {
         let input = Quantizer {
@@ -48,29 +82,66 @@ impl Default for FakeQuantConfig {
             operand: Operand::Activation,
             ..Quantizer::default()
         };
-        Self { weight: Quantizer::default(), input, head: false }
+        let embeddings = Quantizer {
+            bits: BitWidth::FULL,
+            granularity: Granularity::Channel { axis: 0 },
+            operand: Operand::TransposedWeight,
+            ..Quantizer::default()
+        };
+        Self {
+            weight: Quantizer::default(),
+            weight_scales: Scales::default(),
+            input,
+            head: false,
+            embeddings,
+            gradient: GradientRounding::default(),
+        }
     }
 }
 
 impl FakeQuantConfig {
-    /// Puts quantisers, at 32 bits, into every linear layer of `model`.
-    pub fn apply(&self, model: PlainGpt2) -> FakeQuantizedGpt2 {
+    /// Puts quantisers, at 32 bits, into every linear layer of `model`, and quantises its embeddings.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Quantizer`] if the embeddings cannot be: the granularity does not suit them, or
+    /// a value is not finite.
+    pub fn apply(&self, model: PlainGpt2) -> Result<FakeQuantizedGpt2, CalibrationError> {
         let head = self.head.then(|| {
-            let weight = burn::module::Param::from_tensor(model.tied_head().detach());
+            let weight = Param::from_tensor(model.tied_head().detach());
             self.layer("lm_head", Linear { weight, bias: None })
         });
         let mut model =
             model.map_layers(|name, base| self.layer(name, base), |_, norm: LayerNorm| norm);
         model.lm_head = head;
-        model
+        model.wte = self.embedding("wte", model.wte)?;
+        model.wpe = self.embedding("wpe", model.wpe)?;
+        Ok(model)
     }
 
     fn layer(&self, name: &str, base: Linear) -> FakeQuantizedLinear {
+        let part = |part: &str| format!("{name}.{part}");
         FakeQuantizedLinear {
             base,
-            weight: FakeQuantizer::new(&format!("{name}.weight"), self.weight.clone()),
-            input: FakeQuantizer::new(&format!("{name}.input"), self.input.clone()),
+            weight: FakeQuantizer::new(&part("weight"), self.weight.clone(), self.weight_scales),
+            input: FakeQuantizer::new(&part("input"), self.input.clone(), Scales::Calibrated),
+            gradient: LayerGradient::new(&part("gradient"), self.gradient.clone()),
         }
+    }
+
+    fn embedding(&self, name: &str, base: Embedding) -> Result<Embedding, CalibrationError> {
+        let quantizer = &self.embeddings;
+        if quantizer.bits.is_full() {
+            return Ok(base);
+        }
+        let name = || name.to_owned();
+        let failed = |source| CalibrationError::Quantizer { name: name(), source };
+        let shape = base.weight.dims();
+        let values = on_host(&base.weight.val())
+            .map_err(|source| CalibrationError::Device { name: name(), source })?;
+        let params = quantizer.fit(&values, shape).map_err(failed)?;
+        let mut out = vec![0.0; values.len()];
+        quantizer.fake_quantize_into(&values, shape, &params, &mut out).map_err(failed)?;
+        Ok(assign(base, |_, _| Some(std::mem::take(&mut out))))
     }
 }
 
@@ -79,14 +150,15 @@ impl FakeQuantizedLinear {
     fn rows(&self, x: Tensor<2>) -> Tensor<2> {
         let weight = self.weight.forward(self.base.weight.val());
         let y = self.input.forward(x).matmul(weight);
-        match &self.base.bias {
+        self.gradient.forward(match &self.base.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
-        }
+        })
     }
 
     fn is_plain(&self) -> bool {
         [&self.weight, &self.input].iter().all(|it| it.bits().is_full() && !it.is_calibrating())
+            && self.gradient.is_idle()
     }
 }
 
@@ -105,7 +177,7 @@ impl LinearLayer for FakeQuantizedLinear {
         if self.is_plain() {
             return self.base.factors(x);
         }
-        if self.base.bias.is_some() {
+        if self.base.bias.is_some() || !self.gradient.is_idle() {
             return vec![Factor { input: self.rows(x), weight: None }];
         }
         let weight = self.weight.forward(self.base.weight.val());
@@ -113,48 +185,39 @@ impl LinearLayer for FakeQuantizedLinear {
     }
 }
 
-/// Calibrates and switches all quantisers of a model at once.
-pub trait Precision {
-    /// Weights, then inputs, of every layer.
-    fn quantizers(&self) -> Vec<&FakeQuantizer>;
-
-    /// As [`FakeQuantizer::start_calibration`], everywhere.
-    fn start_calibration(&self, widths: &[BitWidth]) {
-        self.quantizers().iter().for_each(|it| it.start_calibration(widths));
-    }
-
-    /// As [`FakeQuantizer::finish_calibration`], everywhere.
-    ///
-    /// # Errors
-    /// The first that fails.
-    fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        self.quantizers().into_iter().try_for_each(FakeQuantizer::finish_calibration)
-    }
-
-    /// Weights and inputs of every layer to `bits`; 32 is the plain model.
-    ///
-    /// # Errors
-    /// [`CalibrationError::Uncalibrated`] with the first quantiser that has no such width; no layer is
-    /// then changed.
-    fn set_precision(&self, bits: BitWidth) -> Result<(), CalibrationError> {
-        let before: Vec<BitWidth> = self.quantizers().iter().map(|it| it.bits()).collect();
-        let set = self.quantizers().into_iter().try_for_each(|it| it.set_bits(bits));
-        if set.is_err() {
-            for (quantizer, bits) in self.quantizers().into_iter().zip(before) {
-                quantizer.set_bits(bits)?;
-            }
-        }
-        set
-    }
+fn layers(model: &FakeQuantizedGpt2) -> Vec<&FakeQuantizedLinear> {
+    let blocks = model.h.iter().flat_map(|block| {
+        [&block.attn.c_attn, &block.attn.c_proj, &block.mlp.c_fc, &block.mlp.c_proj]
+    });
+    blocks.chain(&model.lm_head).collect()
 }
 
 impl Precision for FakeQuantizedGpt2 {
     fn quantizers(&self) -> Vec<&FakeQuantizer> {
-        let blocks = self.h.iter().flat_map(|block| {
-            [&block.attn.c_attn, &block.attn.c_proj, &block.mlp.c_fc, &block.mlp.c_proj]
-        });
-        let layers: Vec<&FakeQuantizedLinear> = blocks.chain(&self.lm_head).collect();
+        let layers = layers(self);
         let weights = layers.iter().map(|layer| &layer.weight);
         weights.chain(layers.iter().map(|layer| &layer.input)).collect()
+    }
+
+    fn gradients(&self) -> Vec<&LayerGradient> {
+        layers(self).into_iter().map(|layer| &layer.gradient).collect()
+    }
+
+    fn learn_scales(
+        &mut self,
+        widths: &[BitWidth],
+        device: &Device,
+    ) -> Result<(), CalibrationError> {
+        for quantizer in self.quantizers().iter().filter(|it| !it.is_dynamic()) {
+            quantizer.check_calibrated(widths)?;
+        }
+        let blocks = self.h.iter_mut().flat_map(|block| {
+            let Block { attn, mlp, .. } = block;
+            [&mut attn.c_attn, &mut attn.c_proj, &mut mlp.c_fc, &mut mlp.c_proj]
+        });
+        let layers = blocks.chain(&mut self.lm_head);
+        let quantizers = layers.flat_map(|layer| [&mut layer.weight, &mut layer.input]);
+        let mut calibrated = quantizers.filter(|it| !it.is_dynamic());
+        calibrated.try_for_each(|it| it.learn_scales(widths, device))
     }
 }

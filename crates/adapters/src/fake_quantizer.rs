@@ -7,57 +7,34 @@
 //! every width from the same values. [`set_bits`](FakeQuantizer::set_bits) switches; a width without
 //! scales is an error, never a default, and no width is forgotten. A clone shares all of this.
 //!
-//! Activations with a scale a token or a group have theirs computed from the values at hand, at every
-//! width, without calibration. Whatever is not finite passes as it is, so that the loss says so.
+//! Scales are frozen by calibration, or come from the values at hand ([`Scales`]), or are learned:
+//! [`learn_scales`](FakeQuantizer::learn_scales) makes parameters of those that calibration found.
+//! Whatever is not finite passes as it is, so that the loss says so.
 //!
 //! The product of codes and scales is computed on the host, by the same kernels for every backend;
 //! gradients pass through the mask of the grid.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
-use gpt2_model::host;
-use quantizers::{BitWidth, Granularity, Observer, Operand, Params, Quantizer, QuantizerError};
-use thiserror::Error;
+use burn::tensor::{Device, Tensor, TensorData};
+use gpt2_model::{DeviceError, host};
+use quantizers::{BitWidth, Derivatives, Granularity, Operand, Params, Quantizer};
+use serde::{Deserialize, Serialize};
 
-use crate::straight_through;
+use crate::calibration::{Mode, Records, Seen};
+use crate::{CalibrationError, LearnedScales, straight_through};
 
-/// A fake quantiser that is not ready for what was asked of it.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[non_exhaustive]
-pub enum CalibrationError {
-    /// A width that was never calibrated.
-    #[error("`{name}` has no scales for {bits} bits, but for {known:?}; calibrate it first")]
-    Uncalibrated {
-        /// The quantiser.
-        name: String,
-        /// The width asked for.
-        bits: BitWidth,
-        /// The widths it has.
-        known: Vec<u8>,
-    },
-    /// A calibration was finished that never began.
-    #[error("`{0}` is not being calibrated")]
-    NotStarted(String),
-    /// No value came by, or one that has no code.
-    #[error("`{name}`: {source}")]
-    Quantizer {
-        /// The quantiser.
-        name: String,
-        /// What is wrong.
-        source: QuantizerError,
-    },
-    /// A stored state that is not one of this quantiser.
-    #[error("`{name}` has no such state: `{key}`")]
-    State {
-        /// The quantiser.
-        name: String,
-        /// The entry.
-        key: String,
-    },
+/// Where scales come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scales {
+    /// Frozen by calibration. Those of activations with a scale a token or a group cannot be, as no two
+    /// batches have the same tokens: they are dynamic.
+    #[default]
+    Calibrated,
+    /// From the values at hand, at every width: for weights that are trained.
+    Dynamic,
 }
 
 /// Fake quantisation of one tensor of a layer: its weight, or its input.
@@ -67,80 +44,35 @@ pub struct FakeQuantizer {
     #[module(skip)]
     config: Quantizer,
     #[module(skip)]
-    shared: Shared,
-}
-
-#[derive(Clone)]
-struct Shared(Arc<Mutex<State>>);
-
-/// What calibration has made so far.
-struct State {
-    name: String,
-    bits: BitWidth,
-    records: BTreeMap<BitWidth, Vec<Params>>,
-    calibration: Option<Calibration>,
-}
-
-struct Calibration {
-    widths: Vec<BitWidth>,
-    seen: Seen,
-}
-
-/// A weight is there as a whole; inputs come batch by batch.
-enum Seen {
-    Weight(Option<(Vec<f32>, [usize; 2])>),
-    Inputs(Box<dyn Observer>),
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
-        write!(f, "{} at {} bits of {:?}", state.name, state.bits, state.known())
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn known(&self) -> Vec<u8> {
-        self.records.keys().map(|bits| bits.get()).collect()
-    }
-
-    fn failed(&self, source: QuantizerError) -> CalibrationError {
-        CalibrationError::Quantizer { name: self.name.clone(), source }
-    }
+    scales: Scales,
+    #[module(skip)]
+    records: Records,
+    /// Scales that are trained, by width.
+    learned: Vec<LearnedScales>,
 }
 
 impl FakeQuantizer {
     /// At 32 bits. `name` is what errors call it, for example `h.0.attn.c_attn.input`.
-    pub fn new(name: &str, config: Quantizer) -> Self {
-        let state = State {
-            name: name.to_owned(),
-            bits: BitWidth::FULL,
-            records: BTreeMap::new(),
-            calibration: None,
-        };
-        Self { config, shared: Shared(Arc::new(Mutex::new(state))) }
+    pub fn new(name: &str, config: Quantizer, scales: Scales) -> Self {
+        Self { config, scales, records: Records::new(name), learned: Vec::new() }
     }
 
     /// Whether scales come from the values at hand, so that there is nothing to calibrate.
     pub fn is_dynamic(&self) -> bool {
-        self.config.operand == Operand::Activation && self.config.granularity != Granularity::Tensor
+        let Quantizer { operand, granularity, .. } = &self.config;
+        self.scales == Scales::Dynamic
+            || *operand == Operand::Activation && *granularity != Granularity::Tensor
     }
 
-    /// From here on forward passes are watched for `widths`; earlier scales of these are dropped when
+    /// From here on forward passes are watched for `widths`; earlier scales of these are replaced when
     /// the calibration is finished, those of other widths stay.
     pub fn start_calibration(&self, widths: &[BitWidth]) {
         let seen = match self.config.operand {
-            Operand::Activation => Seen::Inputs(self.config.range.as_dyn().observer()),
-            _ => Seen::Weight(None),
+            _ if self.is_dynamic() => Seen::Nothing,
+            Operand::Activation => Seen::Batches(self.config.range.as_dyn().observer()),
+            _ => Seen::Whole(None),
         };
-        let widths = widths.iter().copied().filter(|bits| !bits.is_full()).collect();
-        self.shared.lock().calibration = Some(Calibration { widths, seen });
+        self.records.start(widths, seen);
     }
 
     /// Freezes scales and zero points of the widths that were named.
@@ -149,28 +81,43 @@ impl FakeQuantizer {
     /// If no calibration began, no value came by, one was not finite, or the grid has no codes of a
     /// width; nothing is then changed, and the calibration goes on.
     pub fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        let mut state = self.shared.lock();
-        let Some(calibration) = &state.calibration else {
-            return Err(CalibrationError::NotStarted(state.name.clone()));
-        };
-        let fitted: Result<Vec<_>, _> = calibration
-            .widths
-            .iter()
-            .filter(|_| !self.is_dynamic())
-            .map(|&bits| Ok((bits, self.fit(&calibration.seen, bits)?)))
-            .collect();
-        let fitted = fitted.map_err(|source| state.failed(source))?;
-        state.records.extend(fitted);
-        state.calibration = None;
+        self.records.finish(|observer, bits| observer.fit(self.config.grid.as_dyn(), bits))
+    }
+
+    /// Makes the scales of `widths` parameters of the module, from where calibration left them; with them
+    /// the zero points of the affine grid and the offsets of LSQ+. They belong in the optimiser, and
+    /// take no weight decay.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Uncalibrated`]; nothing is then changed.
+    pub fn learn_scales(
+        &mut self,
+        widths: &[BitWidth],
+        device: &Device,
+    ) -> Result<(), CalibrationError> {
+        let widths = widths.iter().filter(|bits| !bits.is_full());
+        let made = widths.map(|&bits| {
+            let start = self.records.known(bits)?;
+            Ok(LearnedScales::new(bits, &self.config.grid, &start, device))
+        });
+        let made = made.collect::<Result<Vec<_>, CalibrationError>>()?;
+        self.learned.retain(|old| made.iter().all(|new| new.bits() != old.bits()));
+        self.learned.extend(made);
         Ok(())
     }
 
-    fn fit(&self, seen: &Seen, bits: BitWidth) -> Result<Vec<Params>, QuantizerError> {
-        match seen {
-            Seen::Weight(None) => Err(QuantizerError::NothingSeen),
-            Seen::Weight(Some((values, shape))) => self.at(bits).fit(values, *shape),
-            Seen::Inputs(observer) => Ok(vec![observer.fit(self.config.grid.as_dyn(), bits)?]),
-        }
+    /// Whether `widths` were calibrated.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Uncalibrated`] with the first that was not.
+    pub fn check_calibrated(&self, widths: &[BitWidth]) -> Result<(), CalibrationError> {
+        let mut widths = widths.iter().filter(|bits| !bits.is_full());
+        widths.try_for_each(|&bits| self.records.known(bits).map(drop))
+    }
+
+    /// The scales that are trained, by width.
+    pub fn learned(&self) -> &[LearnedScales] {
+        &self.learned
     }
 
     fn at(&self, bits: BitWidth) -> Quantizer {
@@ -182,61 +129,66 @@ impl FakeQuantizer {
     /// # Errors
     /// [`CalibrationError::Uncalibrated`]; the width then stays what it was.
     pub fn set_bits(&self, bits: BitWidth) -> Result<(), CalibrationError> {
-        let mut state = self.shared.lock();
-        if !bits.is_full() && !self.is_dynamic() && !state.records.contains_key(&bits) {
-            let (name, known) = (state.name.clone(), state.known());
-            return Err(CalibrationError::Uncalibrated { name, bits, known });
+        if !self.is_dynamic() {
+            self.check_calibrated(&[bits])?;
         }
-        state.bits = bits;
+        self.records.set_bits(bits);
         Ok(())
     }
 
     /// The width it is at.
     pub fn bits(&self) -> BitWidth {
-        self.shared.lock().bits
+        self.records.bits()
     }
 
     /// Whether forward passes are being watched.
     pub fn is_calibrating(&self) -> bool {
-        self.shared.lock().calibration.is_some()
+        self.records.is_calibrating()
     }
 
     /// The widths that were calibrated.
     pub fn calibrated(&self) -> Vec<BitWidth> {
-        self.shared.lock().records.keys().copied().collect()
+        self.records.widths()
     }
 
     /// # Shapes
     /// - x, output: `[rows, cols]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut state = self.shared.lock();
-        if let Some(calibration) = &mut state.calibration {
-            watch(&mut calibration.seen, &x);
-            return x;
+        let (bits, params) = match self.records.mode() {
+            Mode::Calibrating => {
+                self.watch(&x);
+                return x;
+            }
+            Mode::At(bits, _) if bits.is_full() => return x,
+            Mode::At(bits, params) => (bits, params),
+        };
+        let quantizer = self.at(bits);
+        let quantized = match self.learned.iter().find(|it| it.bits() == bits) {
+            Some(learned) => learned.forward(&quantizer, &x),
+            None => quantized(&quantizer, params.as_deref(), &x),
+        };
+        quantized.unwrap_or(x)
+    }
+
+    /// Shows a calibration the values of `x`; what cannot be read is not seen.
+    fn watch(&self, x: &Tensor<2>) {
+        let whole = self.config.operand != Operand::Activation;
+        if self.is_dynamic() || whole && !self.records.awaits_tensor() {
+            return;
         }
-        if state.bits.is_full() {
-            return x;
+        let Ok(values) = on_host(x) else { return };
+        if whole {
+            self.records.observe_whole(|bits| self.at(bits).fit(&values, x.dims()));
+        } else {
+            self.records.observe(&values);
         }
-        let quantizer = self.at(state.bits);
-        let params = state.records.get(&state.bits).cloned();
-        drop(state);
-        quantized(&quantizer, params, &x).unwrap_or(x)
     }
 
     /// Everything calibrated, by `BITS.scale`, `BITS.zero_point` and `BITS.offset`, each `[groups]`:
-    /// to be stored under the path of this quantiser, bit for bit.
+    /// to be stored under the path of this quantiser, bit for bit. What is learned is stored with the
+    /// other parameters of the module.
     pub fn state(&self) -> BTreeMap<String, Vec<f32>> {
-        let state = self.shared.lock();
-        let mut entries = BTreeMap::new();
-        for (bits, params) in &state.records {
-            let mut put = |key: &str, value: fn(&Params) -> f32| {
-                entries.insert(format!("{bits}.{key}"), params.iter().map(value).collect());
-            };
-            put("scale", |it| it.scale);
-            put("zero_point", |it| it.zero_point as f32);
-            put("offset", |it| it.offset);
-        }
-        entries
+        self.records.state()
     }
 
     /// Takes over what [`state`](Self::state) gave, in place of everything calibrated; the width goes
@@ -245,76 +197,55 @@ impl FakeQuantizer {
     /// # Errors
     /// [`CalibrationError::State`] for an entry that is no width, or has no partner of its length;
     /// nothing is then changed.
-    #[expect(clippy::cast_possible_truncation, reason = "zero points are codes, of 16 bits")]
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        let mut state = self.shared.lock();
-        let wrong =
-            |key: &str| CalibrationError::State { name: state.name.clone(), key: key.to_owned() };
-        let mut records = BTreeMap::new();
-        for key in entries.keys() {
-            let (bits, field) = key.split_once('.').ok_or_else(|| wrong(key))?;
-            let width = bits.parse().ok().and_then(|bits| BitWidth::new(bits).ok());
-            let width = width.ok_or_else(|| wrong(key))?;
-            if !["scale", "zero_point", "offset"].contains(&field) {
-                return Err(wrong(key));
-            }
-            let part = |field: &str| {
-                let key = format!("{bits}.{field}");
-                entries.get(&key).ok_or_else(|| wrong(&key))
-            };
-            let (scale, zero_point, offset) =
-                (part("scale")?, part("zero_point")?, part("offset")?);
-            if scale.len() != zero_point.len() || scale.len() != offset.len() {
-                return Err(wrong(key));
-            }
-            let params =
-                scale.iter().zip(zero_point).zip(offset).map(|((&scale, &zero), &offset)| Params {
-                    scale,
-                    zero_point: zero as i32,
-                    offset,
-                });
-            records.insert(width, params.collect());
-        }
-        (state.records, state.bits, state.calibration) = (records, BitWidth::FULL, None);
-        Ok(())
+        self.records.restore(entries)
     }
+}
+
+/// The values of `x`, row by row.
+pub(crate) fn on_host(x: &Tensor<2>) -> Result<Vec<f32>, DeviceError> {
+    let data = host(x.clone().inner())?;
+    data.try_to_vec().map_err(|error| DeviceError(error.to_string()))
 }
 
 /// With given parameters, or with those of the values at hand; none for values that have no codes.
 fn quantized(
     quantizer: &Quantizer,
-    params: Option<Vec<Params>>,
+    params: Option<&[Params]>,
     x: &Tensor<2>,
 ) -> Option<Tensor<2>> {
     let shape = x.dims();
-    let values = host(x.clone().inner()).ok()?.try_to_vec::<f32>().ok()?;
+    let values = on_host(x).ok()?;
+    let fitted;
     let params = match params {
         Some(params) => params,
-        None => quantizer.fit(&values, shape).ok()?,
+        None => {
+            fitted = quantizer.fit(&values, shape).ok()?;
+            &fitted
+        }
     };
-    let mut out = vec![0.0; values.len()];
-    quantizer.fake_quantize_into(&values, shape, &params, &mut out).ok()?;
-    let tensor =
-        |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, shape), &x.device());
-    if !x.is_tracked() {
-        return Some(tensor(out));
+    if x.is_tracked() {
+        let [value, mask, _] = derived(quantizer, params, &values, x)?;
+        return Some(straight_through(value, &[(x.clone(), mask)]));
     }
-    let codes = quantizer.grid.as_dyn().codes(quantizer.bits).ok()?;
-    let groups = quantizer.groups(shape).ok()?;
-    let passes = |(index, &value): (usize, &f32)| {
-        f32::from(u8::from(codes.passes(value, &params[groups.group(index)])))
-    };
-    let mask = values.iter().enumerate().map(passes).collect();
-    Some(straight_through(tensor(out), &[(x.clone(), tensor(mask))]))
+    let mut out = vec![0.0; values.len()];
+    quantizer.fake_quantize_into(&values, shape, params, &mut out).ok()?;
+    Some(Tensor::from_data(TensorData::new(out, shape), &x.device()))
 }
 
-/// Shows a calibration the values of `x`; what cannot be read is not seen.
-fn watch(seen: &mut Seen, x: &Tensor<2>) {
-    let Ok(values) = host(x.clone().inner()) else { return };
-    let Ok(values) = values.try_to_vec::<f32>() else { return };
-    match seen {
-        Seen::Weight(weight) => *weight = Some((values, x.dims())),
-        // A value that is not finite spoils its batch; the range then has seen nothing of it.
-        Seen::Inputs(observer) => drop(observer.observe(&values)),
-    }
+/// Value, mask and derivative by the scale, each of the shape and on the device of `x`, which has these
+/// `values`; none for values that have no codes.
+pub(crate) fn derived(
+    quantizer: &Quantizer,
+    params: &[Params],
+    values: &[f32],
+    x: &Tensor<2>,
+) -> Option<[Tensor<2>; 3]> {
+    let shape = x.dims();
+    let [mut value, mut mask, mut scale] = [0; 3].map(|_| vec![0.0; values.len()]);
+    let out = Derivatives { values: &mut value, mask: &mut mask, scale: &mut scale };
+    let rule = quantizer.grid.scale_rule();
+    quantizer.derivatives_into(values, shape, params, rule, out).ok()?;
+    let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &x.device());
+    Some([value, mask, scale].map(tensor))
 }

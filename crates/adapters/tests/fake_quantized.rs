@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adapters::{CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision};
+use adapters::{CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision, Scales};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use counter_rng::Key;
@@ -45,7 +45,7 @@ fn static_inputs() -> FakeQuantConfig {
 }
 
 fn calibrated(config: &FakeQuantConfig, device: &Device, widths: &[u8]) -> FakeQuantizedGpt2 {
-    let model = config.apply(plain(device));
+    let model = config.apply(plain(device)).unwrap();
     model.start_calibration(&widths.iter().map(|&it| bits(it)).collect::<Vec<_>>());
     model.logits(tokens(device));
     model.finish_calibration().unwrap();
@@ -55,7 +55,7 @@ fn calibrated(config: &FakeQuantConfig, device: &Device, widths: &[u8]) -> FakeQ
 #[test]
 fn at_32_bits_and_while_calibrating_it_is_the_plain_model() {
     let device = Device::default().autodiff();
-    let (plain, model) = (plain(&device), static_inputs().apply(plain(&device)));
+    let (plain, model) = (plain(&device), static_inputs().apply(plain(&device)).unwrap());
     let expected = floats(plain.logits(tokens(&device)));
     assert_eq!(floats(model.logits(tokens(&device))), expected);
     model.start_calibration(&[bits(4)]);
@@ -134,7 +134,7 @@ fn one_layer_is_the_product_of_what_its_quantisers_make() {
 fn gradients_pass_the_mask_of_the_grid() {
     let device = Device::default().autodiff();
     let config = Quantizer { granularity: Granularity::Tensor, ..Quantizer::default() };
-    let quantizer = FakeQuantizer::new("w", config);
+    let quantizer = FakeQuantizer::new("w", config, Scales::Calibrated);
     quantizer.start_calibration(&[bits(2)]);
     quantizer.forward(Tensor::from_floats([[1.0, -0.5]], &device));
     quantizer.finish_calibration().unwrap();
@@ -155,7 +155,7 @@ fn gradients_pass_the_mask_of_the_grid() {
 fn the_state_comes_back_bit_for_bit_and_a_foreign_one_is_refused() {
     let device = Device::default();
     let model = calibrated(&static_inputs(), &device, &[3, 8]);
-    let again = static_inputs().apply(plain(&device));
+    let again = static_inputs().apply(plain(&device)).unwrap();
     for (from, to) in model.quantizers().into_iter().zip(again.quantizers()) {
         to.restore(&from.state()).unwrap();
         assert_eq!(to.state(), from.state());
@@ -166,7 +166,7 @@ fn the_state_comes_back_bit_for_bit_and_a_foreign_one_is_refused() {
         again.set_precision(bits(width)).unwrap();
         assert_eq!(floats(model.logits(tokens(&device))), floats(again.logits(tokens(&device))));
     }
-    let quantizer = FakeQuantizer::new("q", Quantizer::default());
+    let quantizer = FakeQuantizer::new("q", Quantizer::default(), Scales::Calibrated);
     let entry = |key: &str, length: usize| (key.to_owned(), vec![1.0; length]);
     for (entries, key) in [
         (vec![entry("4.scale", 2)], "4.zero_point"),

@@ -227,6 +227,16 @@ impl Groups {
         }
     }
 
+    /// `[rows, cols]` of a group: the matrix is a grid of such blocks, the last of which may be short.
+    pub fn block(&self) -> [usize; 2] {
+        let [rows, cols] = self.shape;
+        match self.layout {
+            Layout::Runs { line, run } if line == run && line == rows * cols => [rows, cols],
+            Layout::Runs { run, .. } => [1, run],
+            Layout::Columns { height } => [height, 1],
+        }
+    }
+
     /// The group of the value at `index`, row by row.
     pub fn group(&self, index: usize) -> usize {
         match self.layout {
@@ -301,6 +311,11 @@ mod tests {
         let gathered = groups.map(&values, |group, values| {
             let is_here = |index: usize| values.contains(&(index as f32));
             assert!((0..groups.values()).all(|it| is_here(it) == (groups.group(it) == group)));
+            let ([height, width], cols) = (groups.block(), groups.shape()[1]);
+            let of_block = |it: usize| {
+                it / cols / height * cols.div_ceil(width) + it % cols / width
+            };
+            assert!((0..groups.values()).all(|it| groups.group(it) == of_block(it)));
             values.to_vec()
         });
         assert_eq!(gathered.len(), groups.count());

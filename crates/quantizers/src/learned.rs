@@ -59,6 +59,17 @@ impl AnyGrid {
             _ => ScaleRule::Rounding,
         }
     }
+
+    /// $G$ of the method of this grid for a scale that is trained, with `codes` of this grid and `count`
+    /// values $N$: see [`gradient_factor`]. For PACT it is $1/Q_p^2$, with which a step of gradient
+    /// descent on $s$ moves $\alpha = Q_p s$ as the paper's step on $\alpha$ does.
+    pub fn gradient_factor(&self, codes: &Codes, count: usize) -> f64 {
+        match (self, &codes.levels) {
+            (Self::Pact(_), Levels::Integers { max, .. }) => f64::from(*max).powi(-2),
+            (_, Levels::Integers { max, .. }) => gradient_factor(count, f64::from(*max)),
+            (_, Levels::Table(_)) => gradient_factor(count, 1.0),
+        }
+    }
 }
 
 /// The gradients of values that share scale, zero point and offset.

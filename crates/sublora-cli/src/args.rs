@@ -294,6 +294,9 @@ pub(crate) struct Quantize {
     /// names and `config.json` say
     #[arg(long, default_value = "auto")]
     pub(crate) orientation: OrientationArg,
+    /// A setting of the range or the grid, for example range.exponent=2.4
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 fn bits(text: &str) -> Result<BitWidth, String> {

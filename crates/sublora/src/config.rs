@@ -18,6 +18,8 @@ use subspace_projectors::AnyProjector;
 
 use crate::schedule::LearningRate;
 
+pub(crate) use parse::overridden;
+
 /// A whole run: train, compress, certify.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -25,7 +25,7 @@ pub use error::QuantizeError;
 pub use plan::{Orientation, Reason};
 pub use report::{QuantizedCheckpoint, QuantizedTensor, UntouchedTensor};
 
-use crate::{FileError, Progress};
+use crate::{Error, FileError, Progress};
 use files::Files;
 use plan::Plan;
 use report::{Errors, Tally};
@@ -67,6 +67,17 @@ impl Default for QuantizeCheckpoint {
 }
 
 impl QuantizeCheckpoint {
+    /// These settings with some overridden, each `table.key=value` with a TOML value: for example
+    /// `range.exponent=2.4`.
+    ///
+    /// # Errors
+    /// The offending key, with the keys or values that are known.
+    pub fn overridden(self, overrides: &[String]) -> Result<Self, Error> {
+        let table = toml::Table::try_from(self).map_err(|error| Error::config(&error))?;
+        let table = crate::config::overridden(table, overrides)?;
+        table.try_into().map_err(|error| Error::config(&error))
+    }
+
     /// Writes `checkpoint`, a safetensors file or a folder with `model.safetensors` or its shards, as
     /// the new folder `out`, and with it the other files of the folder; weights in other formats, which
     /// would not be quantised, stay behind. The folder appears whole or not at all.

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
         },
         quantize_embeddings: quantize.embeddings,
     };
+    let how = how.overridden(&quantize.set)?;
     let report = how.run(&quantize.checkpoint, &quantize.out, &Bars::new())?;
     if args.json {
         Answer::json(&serde_json::json!({

@@ -12,22 +12,34 @@ impl RunConfig {
     /// # Errors
     /// The offending key, with the keys or values that are known.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let mut table: toml::Table = text.parse().map_err(|error| Error::config(&error))?;
-        for assignment in overrides {
-            let (path, value) = assignment
-                .split_once('=')
-                .ok_or_else(|| Error::Config(format!("`{assignment}` is no `key=value`")))?;
-            let value = format!("value = {value}")
-                .parse::<toml::Table>()
-                .ok()
-                .and_then(|mut table| table.remove("value"))
-                .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-            set(&mut table, path, value)?;
-        }
+        let table = text.parse().map_err(|error| Error::config(&error))?;
+        let table = overridden(table, overrides)?;
         let config: Self = table.try_into().map_err(|error| Error::config(&error))?;
         config.validate()?;
         Ok(config)
     }
+}
+
+/// `table` with every `table.key=value` of `overrides` set.
+///
+/// # Errors
+/// An override that is none.
+pub(crate) fn overridden(
+    mut table: toml::Table,
+    overrides: &[String],
+) -> Result<toml::Table, Error> {
+    for assignment in overrides {
+        let (path, value) = assignment
+            .split_once('=')
+            .ok_or_else(|| Error::Config(format!("`{assignment}` is no `key=value`")))?;
+        let value = format!("value = {value}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+        set(&mut table, path, value)?;
+    }
+    Ok(table)
 }
 
 impl RunConfig {

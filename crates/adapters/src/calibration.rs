@@ -1,0 +1,257 @@
+//! What calibration knows of one quantiser: the scales of every width, and while it lasts, the values
+//! seen. Clones share it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gpt2_model::DeviceError;
+use quantizers::{BitWidth, Observer, Params, QuantizerError};
+use thiserror::Error;
+
+/// A fake quantiser that is not ready for what was asked of it.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// A width that was never calibrated.
+    #[error("`{name}` has no scales for {bits} bits, but for {known:?}; calibrate it first")]
+    Uncalibrated {
+        /// The quantiser.
+        name: String,
+        /// The width asked for.
+        bits: BitWidth,
+        /// The widths it has.
+        known: Vec<u8>,
+    },
+    /// A calibration was finished that never began.
+    #[error("`{0}` is not being calibrated")]
+    NotStarted(String),
+    /// No value came by, or one that has no code.
+    #[error("`{name}`: {source}")]
+    Quantizer {
+        /// The quantiser.
+        name: String,
+        /// What is wrong.
+        source: QuantizerError,
+    },
+    /// Values that could not be read.
+    #[error("`{name}`: {source}")]
+    Device {
+        /// The quantiser.
+        name: String,
+        /// What the device says.
+        source: DeviceError,
+    },
+    /// A stored state that is not one of this quantiser.
+    #[error("`{name}` has no such state: `{key}`")]
+    State {
+        /// The quantiser.
+        name: String,
+        /// The entry.
+        key: String,
+    },
+}
+
+/// The scales of a width, one set a group.
+type Scales = Arc<[Params]>;
+
+#[derive(Clone)]
+pub(crate) struct Records(Arc<Mutex<State>>);
+
+struct State {
+    name: String,
+    bits: BitWidth,
+    known: BTreeMap<BitWidth, Scales>,
+    calibration: Option<Calibration>,
+}
+
+struct Calibration {
+    widths: Vec<BitWidth>,
+    seen: Seen,
+}
+
+/// What a calibration has seen.
+pub(crate) enum Seen {
+    /// Values that come batch by batch.
+    Batches(Box<dyn Observer>),
+    /// A tensor that is there as a whole, fitted when it first comes by.
+    Whole(Option<Fitted>),
+    /// Nothing has to be seen.
+    Nothing,
+}
+
+type Fitted = Result<Vec<(BitWidth, Vec<Params>)>, QuantizerError>;
+
+/// What a forward pass is to do.
+pub(crate) enum Mode {
+    /// Show its values, and let them pass.
+    Calibrating,
+    /// Quantise to this width, with these scales if there are any.
+    At(BitWidth, Option<Scales>),
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        write!(f, "{} at {} bits of {:?}", state.name, state.bits, state.widths())
+    }
+}
+
+impl State {
+    fn widths(&self) -> Vec<u8> {
+        self.known.keys().map(|bits| bits.get()).collect()
+    }
+}
+
+impl Records {
+    /// At 32 bits.
+    pub(crate) fn new(name: &str) -> Self {
+        let (name, bits) = (name.to_owned(), BitWidth::FULL);
+        let (known, calibration) = (BTreeMap::new(), None);
+        Self(Arc::new(Mutex::new(State { name, bits, known, calibration })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn start(&self, widths: &[BitWidth], seen: Seen) {
+        let widths = widths.iter().copied().filter(|bits| !bits.is_full()).collect();
+        self.lock().calibration = Some(Calibration { widths, seen });
+    }
+
+    /// Shows the calibration a batch; one that is not finite is not seen.
+    pub(crate) fn observe(&self, values: &[f32]) {
+        if let Some(Calibration { seen: Seen::Batches(observer), .. }) = &mut self.lock().calibration
+        {
+            drop(observer.observe(values));
+        }
+    }
+
+    /// Whether a tensor that is there as a whole has yet to come by.
+    pub(crate) fn awaits_tensor(&self) -> bool {
+        matches!(self.lock().calibration, Some(Calibration { seen: Seen::Whole(None), .. }))
+    }
+
+    /// Fits the scales of a whole tensor.
+    pub(crate) fn observe_whole(
+        &self,
+        fit: impl Fn(BitWidth) -> Result<Vec<Params>, QuantizerError>,
+    ) {
+        if let Some(Calibration { widths, seen: Seen::Whole(fitted) }) = &mut self.lock().calibration
+        {
+            *fitted = Some(widths.iter().map(|&bits| Ok((bits, fit(bits)?))).collect());
+        }
+    }
+
+    /// Freezes the scales of every width that was named; `fit` makes them from batches.
+    pub(crate) fn finish(
+        &self,
+        fit: impl Fn(&dyn Observer, BitWidth) -> Result<Params, QuantizerError>,
+    ) -> Result<(), CalibrationError> {
+        let mut state = self.lock();
+        let Some(Calibration { widths, seen }) = &state.calibration else {
+            return Err(CalibrationError::NotStarted(state.name.clone()));
+        };
+        let fitted = match seen {
+            Seen::Nothing => Ok(Vec::new()),
+            Seen::Whole(fitted) => fitted.clone().unwrap_or(Err(QuantizerError::NothingSeen)),
+            Seen::Batches(observer) => widths
+                .iter()
+                .map(|&bits| Ok((bits, vec![fit(observer.as_ref(), bits)?])))
+                .collect(),
+        };
+        let fitted = fitted.map_err(|source| CalibrationError::Quantizer {
+            name: state.name.clone(),
+            source,
+        })?;
+        state.known.extend(fitted.into_iter().map(|(bits, params)| (bits, params.into())));
+        state.calibration = None;
+        Ok(())
+    }
+
+    pub(crate) fn set_bits(&self, bits: BitWidth) {
+        self.lock().bits = bits;
+    }
+
+    /// The scales of a width.
+    pub(crate) fn known(&self, bits: BitWidth) -> Result<Scales, CalibrationError> {
+        let state = self.lock();
+        state.known.get(&bits).cloned().ok_or_else(|| CalibrationError::Uncalibrated {
+            name: state.name.clone(),
+            bits,
+            known: state.widths(),
+        })
+    }
+
+    pub(crate) fn bits(&self) -> BitWidth {
+        self.lock().bits
+    }
+
+    pub(crate) fn is_calibrating(&self) -> bool {
+        self.lock().calibration.is_some()
+    }
+
+    pub(crate) fn widths(&self) -> Vec<BitWidth> {
+        self.lock().known.keys().copied().collect()
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        let state = self.lock();
+        match state.calibration {
+            Some(_) => Mode::Calibrating,
+            None => Mode::At(state.bits, state.known.get(&state.bits).cloned()),
+        }
+    }
+
+    /// Every scale by `BITS.scale`, `BITS.zero_point` and `BITS.offset`, each `[groups]`.
+    pub(crate) fn state(&self) -> BTreeMap<String, Vec<f32>> {
+        let mut entries = BTreeMap::new();
+        for (bits, params) in &self.lock().known {
+            let mut put = |key: &str, value: fn(&Params) -> f32| {
+                entries.insert(format!("{bits}.{key}"), params.iter().map(value).collect());
+            };
+            put("scale", |it| it.scale);
+            put("zero_point", |it| it.zero_point as f32);
+            put("offset", |it| it.offset);
+        }
+        entries
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "zero points are codes, of 16 bits")]
+    pub(crate) fn restore(
+        &self,
+        entries: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<(), CalibrationError> {
+        let mut state = self.lock();
+        let wrong =
+            |key: &str| CalibrationError::State { name: state.name.clone(), key: key.to_owned() };
+        let mut known = BTreeMap::new();
+        for key in entries.keys() {
+            let (bits, field) = key.split_once('.').ok_or_else(|| wrong(key))?;
+            let width = bits.parse().ok().and_then(|bits| BitWidth::new(bits).ok());
+            let width = width.ok_or_else(|| wrong(key))?;
+            if !["scale", "zero_point", "offset"].contains(&field) {
+                return Err(wrong(key));
+            }
+            let part = |field: &str| {
+                let key = format!("{bits}.{field}");
+                entries.get(&key).ok_or_else(|| wrong(&key))
+            };
+            let (scale, zero_point, offset) =
+                (part("scale")?, part("zero_point")?, part("offset")?);
+            if scale.len() != zero_point.len() || scale.len() != offset.len() {
+                return Err(wrong(key));
+            }
+            let params =
+                scale.iter().zip(zero_point).zip(offset).map(|((&scale, &zero), &offset)| Params {
+                    scale,
+                    zero_point: zero as i32,
+                    offset,
+                });
+            known.insert(width, params.collect());
+        }
+        (state.known, state.bits, state.calibration) = (known, BitWidth::FULL, None);
+        Ok(())
+    }
+}
