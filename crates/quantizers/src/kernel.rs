@@ -4,7 +4,11 @@
 //! product with $1/s$, and nothing is contracted. The search in a table has no branch. A pass also
 //! says whether all it read was finite.
 
+mod derivatives;
+
 use multiversion::multiversion;
+
+pub(crate) use derivatives::derivatives;
 
 use crate::grid::border;
 use crate::{Codes, Extent, Levels, Params};

@@ -50,6 +50,22 @@ pub enum ScaleRule {
     Clipping,
 }
 
+impl ScaleRule {
+    /// Whether the gradient at `value` passes, and $d$.
+    pub(crate) fn derivative(self, codes: &Codes, params: &Params, value: f32) -> (bool, f64) {
+        let units = Params { scale: 1.0, offset: 0.0, ..*params };
+        let level = f64::from(codes.value(codes.code(value, params), &units));
+        let passes = codes.passes(value, params);
+        let [value, scale, offset] = [value, params.scale, params.offset].map(f64::from);
+        let followed = match self {
+            Self::Rounding if passes => level - (value - offset) / scale,
+            Self::Clipping if passes => 0.0,
+            _ => level,
+        };
+        (passes, followed)
+    }
+}
+
 impl AnyGrid {
     /// How the method of this grid learns its scale.
     pub fn scale_rule(&self) -> ScaleRule {
@@ -72,7 +88,8 @@ impl AnyGrid {
     }
 }
 
-/// The gradients of values that share scale, zero point and offset.
+/// The gradients of values that share scale, zero point and offset; of a whole matrix,
+/// [`Quantizer::gradients`](crate::Quantizer::gradients).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
     /// Of the values, `[n]`.
@@ -102,8 +119,6 @@ impl Gradients {
         output: &[f32],
     ) -> Result<Self, QuantizerError> {
         assert_eq!(values.len(), output.len(), "one gradient a value");
-        let units = Params { scale: 1.0, offset: 0.0, ..*params };
-        let [scale, offset] = [params.scale, params.offset].map(f64::from);
         let mut found =
             Self { input: vec![0.0; values.len()], scale: 0.0, zero_point: 0.0, offset: 0.0 };
         for (index, (&value, &output)) in values.iter().zip(output).enumerate() {
@@ -111,18 +126,12 @@ impl Gradients {
                 return Err(QuantizerError::NotFinite { index, value });
             }
             let gradient = f64::from(output);
-            let level = f64::from(codes.value(codes.code(value, params), &units));
-            let passes = codes.passes(value, params);
-            let followed = match rule {
-                ScaleRule::Rounding if passes => level - (f64::from(value) - offset) / scale,
-                ScaleRule::Clipping if passes => 0.0,
-                _ => level,
-            };
+            let (passes, followed) = rule.derivative(codes, params, value);
             found.scale += gradient * followed;
             if passes {
                 found.input[index] = output;
             } else {
-                found.zero_point -= gradient * scale;
+                found.zero_point -= gradient * f64::from(params.scale);
                 found.offset += gradient;
             }
         }

@@ -6,6 +6,7 @@ mod bit_width;
 mod bits;
 mod codebook;
 mod coded_vector;
+pub mod dorefa;
 mod entropy;
 mod entropy_model;
 mod error;
@@ -40,7 +41,7 @@ pub use grid::{
     LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
 };
 pub use learned::{Gradients, ScaleRule, gradient_factor};
-pub use quantizer::Quantizer;
+pub use quantizer::{Derivatives, MatrixGradients, Quantizer};
 pub use range::{
     AnyRange, Histogram, Hqq, MeanMagnitude, MinMax, MovingAverage, Mse, Observer, Percentile,
     Range, Tails,

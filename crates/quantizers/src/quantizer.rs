@@ -10,6 +10,7 @@
 //! NaN included.
 
 mod extents;
+mod gradients;
 mod sweep;
 
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ use crate::{
     AnyGrid, AnyRange, BitWidth, Codes, Granularity, Groups, Levels, MinMax, Operand, Params,
     QuantizerError, Symmetric, kernel,
 };
+
+pub use gradients::{Derivatives, MatrixGradients};
 
 /// A fake quantiser of matrices `[rows, cols]` in row-major order.
 ///

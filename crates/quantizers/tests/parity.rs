@@ -22,7 +22,7 @@ use std::path::Path;
 
 use quantizers::{
     Affine, AnyGrid, BitWidth, Codes, Gradients, Granularity, Grid, Levels, Mask, MinMax, Pact,
-    Params, Quantizer, Range, ScaleRule, Seq, Symmetric, Ternary,
+    Params, Quantizer, Range, ScaleRule, Seq, Symmetric, Ternary, dorefa,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -164,6 +164,48 @@ fn fake_quantize_learnable_per_tensor_affine() {
         let found = gradients(&codes, &params, ScaleRule::Rounding, &case).scaled(factor);
         assert_close("ds", found.scale, case["ds"].1[0]);
         assert_close("dz", found.zero_point, case["dz"].1[0]);
+    }
+}
+
+#[test]
+fn fake_quantize_learnable_per_channel_affine() {
+    let grids: [AnyGrid; 2] = [Symmetric {}.into(), Affine {}.into()];
+    for (case, grid) in cases("channels").into_iter().zip(grids) {
+        let [rows, channels] = case["x"].0[..] else { panic!() };
+        let [x, g, y, dx] = ["x", "g", "y", "dx"].map(|field| single(&case, field));
+        let row = |row: usize| &case["params"].1[row * channels..][..channels];
+        let quantizer = Quantizer { bits: BitWidth::new(4).unwrap(), grid, ..Quantizer::default() };
+        let codes = quantizer.grid.as_dyn().codes(quantizer.bits).unwrap();
+        assert_eq!(codes, integers(row(2)[0], row(3)[0], Mask::Rounded));
+        let learned = |(&s, &z)| Params::learned(s as f32, z as f32, &codes).unwrap();
+        let params: Vec<Params> = row(0).iter().zip(row(1)).map(learned).collect();
+        for (place, &x) in x.iter().enumerate() {
+            let params = &params[place % channels];
+            assert_value(&codes, params, x, g[place], y[place], dx[place], y[place].abs());
+        }
+        let found = quantizer.gradients(&x, [rows, channels], &params, ScaleRule::Rounding, &g);
+        let found = found.unwrap().scaled(row(4)[0]);
+        assert_eq!(found.input, dx);
+        for channel in 0..channels {
+            assert_close("ds", found.scale[channel], case["ds"].1[channel]);
+            assert_close("dz", found.zero_point[channel], case["dz"].1[channel]);
+        }
+    }
+}
+
+#[test]
+fn dorefa_weights() {
+    for case in cases("dorefa") {
+        let bits = BitWidth::new(case["params"].1[0] as u8).unwrap();
+        let [x, g, y, dx] = ["x", "g", "y", "dx"].map(|field| single(&case, field));
+        let found = [dorefa::quantize(&x, bits).unwrap(), dorefa::gradient(&x, bits, &g).unwrap()];
+        for (found, expected) in found.iter().zip([y, dx]) {
+            for (found, expected) in found.iter().zip(&expected) {
+                let bound = TOLERANCE * f64::from(largest(&[*expected, 1.0]));
+                let error = (f64::from(*found) - f64::from(*expected)).abs();
+                assert!(error <= bound, "{bits}: {found}, {expected}");
+            }
+        }
     }
 }
 

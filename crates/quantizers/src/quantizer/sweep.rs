@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::granularity::Layout;
 use crate::kernel::{Columns, Kernel, Shared};
-use crate::{Codes, Groups, Params, kernel};
+use crate::{Codes, Derivatives, Groups, Params, ScaleRule, kernel};
 
 /// Values that one task reads and writes.
 const TASK: usize = 1 << 16;
@@ -26,47 +26,86 @@ pub(super) fn quantize(
         };
         return out.iter_mut().zip(values).enumerate().map(slow).fold(true, |all, it| all & it);
     };
+    run(groups, params, values, [out], |shared, values, [out]| {
+        kernel::quantize(&kernel, shared, values, out)
+    })
+}
+
+/// Value, mask and $d$ of `values`; whether all values were finite.
+pub(super) fn derivatives(
+    codes: &Codes,
+    groups: &Groups,
+    params: &[Params],
+    rule: ScaleRule,
+    values: &[f32],
+    out: Derivatives,
+) -> bool {
+    let Derivatives { values: quantized, mask, scale } = out;
+    let Some(kernel) = Kernel::new(codes) else {
+        let mut all_finite = true;
+        let out = quantized.iter_mut().zip(mask).zip(scale);
+        for (index, (((y, mask), scale), &x)) in out.zip(values).enumerate() {
+            let params = &params[groups.group(index)];
+            let (passes, followed) = rule.derivative(codes, params, x);
+            *y = codes.quantize(x, params);
+            (*mask, *scale) = (f32::from(u8::from(passes)), followed as f32);
+            all_finite &= x.is_finite();
+        }
+        return all_finite;
+    };
+    run(groups, params, values, [quantized, mask, scale], |shared, x, [values, mask, scale]| {
+        let out = Derivatives { values, mask, scale };
+        kernel::derivatives(&kernel, codes, rule, shared, x, out)
+    })
+}
+
+/// Runs `pass` over all parts of the matrix, with the same parts of `out`; whether it was true of all.
+fn run<'a, const N: usize>(
+    groups: &Groups,
+    params: &[Params],
+    values: &'a [f32],
+    out: [&'a mut [f32]; N],
+    pass: impl Fn(Shared, &[f32], [&mut [f32]; N]) -> bool + Sync,
+) -> bool {
     if values.is_empty() {
         return true;
     }
+    let cols = groups.shape()[1];
+    let columns: Vec<Columns> = match groups.layout() {
+        Layout::Columns { .. } => params.par_chunks(cols).map(Columns::new).collect(),
+        Layout::Runs { .. } => Vec::new(),
+    };
+    let mut rest = out;
+    let mut tasks = Vec::new();
+    let mut add = |shared, values: &'a [f32]| {
+        let out = rest.each_mut().map(|it| it.split_off_mut(..values.len()).unwrap_or_default());
+        tasks.push((shared, values, out));
+    };
     match groups.layout() {
         // A long run: the same parameters for all its tasks.
         Layout::Runs { line, run } if line == run && line > TASK => {
-            let lines = values.chunks(line).zip(out.chunks_mut(line)).zip(params);
-            lines.fold(true, |all, ((x, out), params)| {
-                let params = std::slice::from_ref(params);
-                let tasks = x.par_chunks(TASK).zip(out.par_chunks_mut(TASK));
-                let of_task = |(x, out): (&[f32], &mut [f32])| {
-                    let (line, run) = (x.len(), x.len());
-                    kernel::quantize(&kernel, Shared::Runs { params, line, run }, x, out)
-                };
-                all & tasks.map(of_task).reduce(|| true, |a, b| a & b)
-            })
+            for (values, params) in values.chunks(line).zip(params.chunks(1)) {
+                for values in values.chunks(TASK) {
+                    let (line, run) = (values.len(), values.len());
+                    add(Shared::Runs { params, line, run }, values);
+                }
+            }
         }
         Layout::Runs { line, run } => {
             let lines = (TASK / line).max(1);
-            let params = params.par_chunks(lines * line.div_ceil(run));
-            let values = values.par_chunks(lines * line);
-            let tasks = values.zip(out.par_chunks_mut(lines * line)).zip(params);
-            let of_task = |((x, out), params): ((&[f32], &mut [f32]), &[Params])| {
-                kernel::quantize(&kernel, Shared::Runs { params, line, run }, x, out)
-            };
-            tasks.map(of_task).reduce(|| true, |a, b| a & b)
+            let params = params.chunks(lines * line.div_ceil(run));
+            for (values, params) in values.chunks(lines * line).zip(params) {
+                add(Shared::Runs { params, line, run }, values);
+            }
         }
         Layout::Columns { height } => {
-            let cols = groups.shape()[1];
-            let band = height * cols;
-            let bands = values.par_chunks(band).zip(out.par_chunks_mut(band));
-            let task = (TASK / cols).max(1) * cols;
-            let of_band = |((x, out), params): ((&[f32], &mut [f32]), &[Params])| {
-                let columns = Columns::new(params);
-                let tasks = x.par_chunks(task).zip(out.par_chunks_mut(task));
-                let of_task = |(x, out): (&[f32], &mut [f32])| {
-                    kernel::quantize(&kernel, Shared::Columns(&columns), x, out)
-                };
-                tasks.map(of_task).reduce(|| true, |a, b| a & b)
-            };
-            bands.zip(params.par_chunks(cols)).map(of_band).reduce(|| true, |a, b| a & b)
+            for (band, columns) in values.chunks(height * cols).zip(&columns) {
+                for values in band.chunks((TASK / cols).max(1) * cols) {
+                    add(Shared::Columns(columns), values);
+                }
+            }
         }
     }
+    let of_task = |(shared, values, out)| pass(shared, values, out);
+    tasks.into_par_iter().map(of_task).reduce(|| true, |a, b| a & b)
 }
