@@ -122,7 +122,8 @@ impl Records {
 
     /// Shows the calibration a batch; one that is not finite is not seen.
     pub(crate) fn observe(&self, values: &[f32]) {
-        if let Some(Calibration { seen: Seen::Batches(observer), .. }) = &mut self.lock().calibration
+        if let Some(Calibration { seen: Seen::Batches(observer), .. }) =
+            &mut self.lock().calibration
         {
             drop(observer.observe(values));
         }
@@ -138,7 +139,8 @@ impl Records {
         &self,
         fit: impl Fn(BitWidth) -> Result<Vec<Params>, QuantizerError>,
     ) {
-        if let Some(Calibration { widths, seen: Seen::Whole(fitted) }) = &mut self.lock().calibration
+        if let Some(Calibration { widths, seen: Seen::Whole(fitted) }) =
+            &mut self.lock().calibration
         {
             *fitted = Some(widths.iter().map(|&bits| Ok((bits, fit(bits)?))).collect());
         }
@@ -156,15 +158,12 @@ impl Records {
         let fitted = match seen {
             Seen::Nothing => Ok(Vec::new()),
             Seen::Whole(fitted) => fitted.clone().unwrap_or(Err(QuantizerError::NothingSeen)),
-            Seen::Batches(observer) => widths
-                .iter()
-                .map(|&bits| Ok((bits, vec![fit(observer.as_ref(), bits)?])))
-                .collect(),
+            Seen::Batches(observer) => {
+                widths.iter().map(|&bits| Ok((bits, vec![fit(observer.as_ref(), bits)?]))).collect()
+            }
         };
-        let fitted = fitted.map_err(|source| CalibrationError::Quantizer {
-            name: state.name.clone(),
-            source,
-        })?;
+        let fitted = fitted
+            .map_err(|source| CalibrationError::Quantizer { name: state.name.clone(), source })?;
         state.known.extend(fitted.into_iter().map(|(bits, params)| (bits, params.into())));
         state.calibration = None;
         Ok(())

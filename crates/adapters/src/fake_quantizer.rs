@@ -209,11 +209,7 @@ pub(crate) fn on_host(x: &Tensor<2>) -> Result<Vec<f32>, DeviceError> {
 }
 
 /// With given parameters, or with those of the values at hand; none for values that have no codes.
-fn quantized(
-    quantizer: &Quantizer,
-    params: Option<&[Params]>,
-    x: &Tensor<2>,
-) -> Option<Tensor<2>> {
+fn quantized(quantizer: &Quantizer, params: Option<&[Params]>, x: &Tensor<2>) -> Option<Tensor<2>> {
     let shape = x.dims();
     let values = on_host(x).ok()?;
     let fitted;

@@ -85,12 +85,7 @@ struct Identity;
 impl<B: Backend> Backward<B, 1> for Identity {
     type State = GradientHook;
 
-    fn backward(
-        self,
-        ops: Ops<GradientHook, 1>,
-        gradients: &mut Gradients,
-        _: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<GradientHook, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let hook = ops.state;
         unary::<B, _>(ops.parents, ops.node, gradients, |gradient| hook.apply::<B>(gradient));
     }

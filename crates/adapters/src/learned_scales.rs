@@ -17,9 +17,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use quantizers::{
-    AnyGrid, BitWidth, Codes, Groups, Operand, Params, Quantizer,
-};
+use quantizers::{AnyGrid, BitWidth, Codes, Groups, Operand, Params, Quantizer};
 
 use crate::fake_quantizer::{derived, on_host};
 use crate::straight_through;
@@ -95,8 +93,7 @@ impl LearnedScales {
         let factor = factor(quantizer, &codes, x.dims());
         let over = |param: &Param<Tensor<1>>| spread(param.val(), &groups);
         let outside = -(mask.clone() - 1.0);
-        let mut terms =
-            vec![(x.clone(), mask), (over(&self.scale), scale * factor)];
+        let mut terms = vec![(x.clone(), mask), (over(&self.scale), scale * factor)];
         if let Some(zero_point) = &self.zero_point {
             let scale = over(&self.scale).detach();
             terms.push((over(zero_point), outside.clone() * scale * -factor));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use adapters::{CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision, Scales};
+use adapters::{
+    CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision, Scales,
+};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use counter_rng::Key;

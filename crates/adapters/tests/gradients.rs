@@ -5,7 +5,7 @@ use adapters::{
     Scales,
 };
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, LinearLayer, PlainGpt2};
@@ -91,7 +91,10 @@ fn calibrated_gradients_are_clipped_and_uncalibrated_widths_pass() {
     let again = LayerGradient::new("l", GradientRounding::nearest());
     again.restore(&layer.state()).unwrap();
     again.set_bits(bits(4));
-    assert_eq!(gradient(&[0.4, 2.5, -9.0, 3.5], shape, |x| again.forward(x)), [0.0, 2.0, -7.0, 4.0]);
+    assert_eq!(
+        gradient(&[0.4, 2.5, -9.0, 3.5], shape, |x| again.forward(x)),
+        [0.0, 2.0, -7.0, 4.0]
+    );
 }
 
 fn model(config: &FakeQuantConfig) -> FakeQuantizedGpt2 {
@@ -291,8 +294,7 @@ fn trained_scales_are_parameters_of_the_model_side_by_side() {
 
 #[test]
 fn dynamic_weights_follow_training_and_need_no_calibration() {
-    let config =
-        FakeQuantConfig { weight_scales: Scales::Dynamic, ..FakeQuantConfig::default() };
+    let config = FakeQuantConfig { weight_scales: Scales::Dynamic, ..FakeQuantConfig::default() };
     let mut model = model(&config);
     model.set_precision(bits(4)).unwrap();
     let before = floats(model.logits(tokens()));
@@ -323,13 +325,14 @@ fn embeddings_are_quantised_if_asked_for_and_once() {
     // The head as a layer of its own is made of the weights that were there before.
     let head = model(&FakeQuantConfig { head: true, ..config });
     assert_eq!(floats(head.lm_head.unwrap().base.weight.val().transpose()), weights);
-    let wrong = Quantizer {
-        granularity: Granularity::Token,
-        operand: Operand::Weight,
-        ..embeddings
-    };
+    let wrong =
+        Quantizer { granularity: Granularity::Token, operand: Operand::Weight, ..embeddings };
     let config = FakeQuantConfig { embeddings: wrong, ..FakeQuantConfig::default() };
-    let plain = PlainGpt2::random(&Gpt2Config { n_embd: 12, n_head: 2, vocab_size: 9, n_layer: 1, ..Gpt2Config::default() }, Key::from_seed(1), &device());
+    let plain = PlainGpt2::random(
+        &Gpt2Config { n_embd: 12, n_head: 2, vocab_size: 9, n_layer: 1, ..Gpt2Config::default() },
+        Key::from_seed(1),
+        &device(),
+    );
     let error = config.apply(plain.unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("`wte`: ") && error.contains("has no tokens"), "{error}");
 }

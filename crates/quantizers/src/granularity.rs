@@ -312,9 +312,8 @@ mod tests {
             let is_here = |index: usize| values.contains(&(index as f32));
             assert!((0..groups.values()).all(|it| is_here(it) == (groups.group(it) == group)));
             let ([height, width], cols) = (groups.block(), groups.shape()[1]);
-            let of_block = |it: usize| {
-                it / cols / height * cols.div_ceil(width) + it % cols / width
-            };
+            let of_block =
+                |it: usize| it / cols / height * cols.div_ceil(width) + it % cols / width;
             assert!((0..groups.values()).all(|it| groups.group(it) == of_block(it)));
             values.to_vec()
         });
