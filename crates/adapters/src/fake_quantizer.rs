@@ -14,6 +14,7 @@
 //! The product of codes and scales is computed on the host, by the same kernels for every backend;
 //! gradients pass through the mask of the grid.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use burn::module::Module;
@@ -212,20 +213,16 @@ pub(crate) fn on_host(x: &Tensor<2>) -> Result<Vec<f32>, DeviceError> {
 fn quantized(quantizer: &Quantizer, params: Option<&[Params]>, x: &Tensor<2>) -> Option<Tensor<2>> {
     let shape = x.dims();
     let values = on_host(x).ok()?;
-    let fitted;
     let params = match params {
-        Some(params) => params,
-        None => {
-            fitted = quantizer.fit(&values, shape).ok()?;
-            &fitted
-        }
+        Some(params) => Cow::Borrowed(params),
+        None => Cow::Owned(quantizer.fit(&values, shape).ok()?),
     };
     if x.is_tracked() {
-        let [value, mask, _] = derived(quantizer, params, &values, x)?;
+        let [value, mask, _] = derived(quantizer, &params, &values, x)?;
         return Some(straight_through(value, &[(x.clone(), mask)]));
     }
     let mut out = vec![0.0; values.len()];
-    quantizer.fake_quantize_into(&values, shape, params, &mut out).ok()?;
+    quantizer.fake_quantize_into(&values, shape, &params, &mut out).ok()?;
     Some(Tensor::from_data(TensorData::new(out, shape), &x.device()))
 }
 

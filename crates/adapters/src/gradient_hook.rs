@@ -16,9 +16,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Tensor, try_read_sync};
 
+type Change = dyn Fn(&mut [f32]) + Send + Sync;
+
 /// What is done to a gradient, in place: any shape, row-major.
 #[derive(Clone)]
-pub(crate) struct GradientHook(Arc<dyn Fn(&mut [f32]) + Send + Sync>);
+pub(crate) struct GradientHook(Arc<Change>);
 
 impl GradientHook {
     pub(crate) fn new(change: impl Fn(&mut [f32]) + Send + Sync + 'static) -> Self {

@@ -21,7 +21,10 @@ pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
         },
         quantize_embeddings: quantize.embeddings,
     };
-    let how = how.overridden(&quantize.set)?;
+    let how = how.overridden(&quantize.set).map_err(|error| {
+        let hint = "`--set range.KEY=VALUE` and `--set grid.KEY=VALUE` change what `--range` and `--grid` name";
+        Failure::new(error.to_string(), hint)
+    })?;
     let report = how.run(&quantize.checkpoint, &quantize.out, &Bars::new())?;
     if args.json {
         Answer::json(&serde_json::json!({

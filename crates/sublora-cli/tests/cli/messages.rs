@@ -69,12 +69,15 @@ fn quantize() {
         "quantize model --bits 2 --granularity channel --range min-max --out q2",
         "quantize model --bits 3 --granularity group:2 --range min-max --quantize-embeddings --out q3 --json",
         "quantize model --out q2",
-        "quantize model --granularity group:3 --out q4",
-        "quantize model --granularity row --out q4",
-        "quantize model --bits 32 --out q4",
-        "quantize model --range best --out q4",
-        "quantize nan.safetensors --granularity channel --out q4",
-        "quantize q2/config.json --out q4",
+        "quantize model --bits 2 --granularity channel --set range.exponent=1 --out q4",
+        "quantize model --granularity channel --set range.exponent=99 --out q5",
+        "quantize model --granularity channel --set range.exponents=1 --out q5",
+        "quantize model --granularity group:3 --out q5",
+        "quantize model --granularity row --out q5",
+        "quantize model --bits 32 --out q5",
+        "quantize model --range best --out q5",
+        "quantize nan.safetensors --granularity channel --out q5",
+        "quantize q2/config.json --out q5",
     ];
     // The last digits of a logarithm are the machine's.
     let short = |line: &str| match line.rsplit_once('.') {
@@ -85,7 +88,7 @@ fn quantize() {
     };
     let said: String = transcript(&folder, &lines).lines().map(short).collect();
     check("quantize", &said.replace('\\', "/"));
-    assert!(at.join("q2/config.json").exists() && !at.join("q4").exists());
+    assert!(at.join("q2/config.json").exists() && !at.join("q5").exists());
 }
 
 #[test]
