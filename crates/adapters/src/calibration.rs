@@ -42,6 +42,9 @@ pub enum CalibrationError {
         /// What the device says.
         source: DeviceError,
     },
+    /// A stored entry of a quantiser that is not in the model.
+    #[error("no quantiser of this model has the state `{0}`")]
+    NoSuchQuantizer(String),
     /// A stored state that is not one of this quantiser.
     #[error("`{name}` has no such state: `{key}`")]
     State {
@@ -55,13 +58,16 @@ pub enum CalibrationError {
 /// The scales of a width, one set a group.
 type Scales = Arc<[Params]>;
 
+/// Those of every width.
+pub(crate) type Known = BTreeMap<BitWidth, Scales>;
+
 #[derive(Clone)]
 pub(crate) struct Records(Arc<Mutex<State>>);
 
 struct State {
     name: String,
     bits: BitWidth,
-    known: BTreeMap<BitWidth, Scales>,
+    known: Known,
     calibration: Option<Calibration>,
 }
 
@@ -107,12 +113,16 @@ impl Records {
     /// At 32 bits.
     pub(crate) fn new(name: &str) -> Self {
         let (name, bits) = (name.to_owned(), BitWidth::FULL);
-        let (known, calibration) = (BTreeMap::new(), None);
+        let (known, calibration) = (Known::new(), None);
         Self(Arc::new(Mutex::new(State { name, bits, known, calibration })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.lock().name.clone()
     }
 
     pub(crate) fn start(&self, widths: &[BitWidth], seen: Seen) {
@@ -217,15 +227,14 @@ impl Records {
         entries
     }
 
+    /// The scales that [`state`](Self::state) wrote, for [`install`](Self::install).
     #[expect(clippy::cast_possible_truncation, reason = "zero points are codes, of 16 bits")]
-    pub(crate) fn restore(
+    pub(crate) fn parse(
         &self,
         entries: &BTreeMap<String, Vec<f32>>,
-    ) -> Result<(), CalibrationError> {
-        let mut state = self.lock();
-        let wrong =
-            |key: &str| CalibrationError::State { name: state.name.clone(), key: key.to_owned() };
-        let mut known = BTreeMap::new();
+    ) -> Result<Known, CalibrationError> {
+        let wrong = |key: &str| CalibrationError::State { name: self.name(), key: key.to_owned() };
+        let mut known = Known::new();
         for key in entries.keys() {
             let (bits, field) = key.split_once('.').ok_or_else(|| wrong(key))?;
             let width = bits.parse().ok().and_then(|bits| BitWidth::new(bits).ok());
@@ -250,7 +259,12 @@ impl Records {
                 });
             known.insert(width, params.collect());
         }
+        Ok(known)
+    }
+
+    /// In place of everything calibrated, at 32 bits.
+    pub(crate) fn install(&self, known: Known) {
+        let mut state = self.lock();
         (state.known, state.bits, state.calibration) = (known, BitWidth::FULL, None);
-        Ok(())
     }
 }

@@ -199,7 +199,12 @@ impl FakeQuantizer {
     /// [`CalibrationError::State`] for an entry that is no width, or has no partner of its length;
     /// nothing is then changed.
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        self.records.restore(entries)
+        self.records.install(self.records.parse(entries)?);
+        Ok(())
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 }
 

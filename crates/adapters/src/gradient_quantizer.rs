@@ -138,7 +138,12 @@ impl LayerGradient {
     /// # Errors
     /// [`CalibrationError::State`]; nothing is then changed.
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        self.records.restore(entries)
+        self.records.install(self.records.parse(entries)?);
+        Ok(())
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     /// `x`; its gradient is quantised at the width of now, whenever the backward pass comes.

@@ -1,5 +1,7 @@
 //! Quantised gradients and trained scales: against the host, where every number is spelt out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use adapters::{
     FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, GradientRounding, LayerGradient, Precision,
     Scales,
@@ -12,6 +14,8 @@ use gpt2_model::{Gpt2Config, LinearLayer, PlainGpt2};
 use quantizers::{
     AnyGrid, BitWidth, GradientQuantizer, Granularity, LsqPlus, Mse, Operand, Quantizer,
 };
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 fn bits(bits: u8) -> BitWidth {
     BitWidth::new(bits).unwrap()
@@ -301,8 +305,7 @@ fn dynamic_weights_follow_training_and_need_no_calibration() {
     let layer = &mut model.h[0].mlp.c_fc;
     layer.base.weight = layer.base.weight.clone().map(|weight| weight * 8.0);
     let weight = layer.weight.forward(layer.base.weight.val());
-    let levels: std::collections::BTreeSet<u32> =
-        floats(weight.clone()).iter().map(|w| w.abs().to_bits()).collect();
+    let levels: BTreeSet<u32> = floats(weight.clone()).iter().map(|w| w.abs().to_bits()).collect();
     assert!(levels.len() > 8, "a scale an output");
     let largest = |values: Vec<f32>| values.iter().fold(0.0_f32, |all, v| all.max(v.abs()));
     let (found, full) = (largest(floats(weight)), largest(floats(layer.base.weight.val())));
@@ -335,4 +338,62 @@ fn embeddings_are_quantised_if_asked_for_and_once() {
     );
     let error = config.apply(plain.unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("`wte`: ") && error.contains("has no tokens"), "{error}");
+}
+
+/// Bit for bit through a file, and nothing is taken over from one that does not fit.
+#[test]
+fn the_calibration_of_a_model_survives_a_checkpoint() {
+    let config = FakeQuantConfig {
+        head: true,
+        input: Quantizer {
+            granularity: Granularity::Tensor,
+            operand: Operand::Activation,
+            ..Quantizer::default()
+        },
+        gradient: GradientRounding::nearest(),
+        ..FakeQuantConfig::default()
+    };
+    let model = model(&config);
+    model.start_calibration(&[bits(3), bits(8)]);
+    model.start_gradient_calibration(&[bits(8)]);
+    model.logits(tokens()).powf_scalar(2.0).mean().backward();
+    model.finish_calibration().unwrap();
+    model.finish_gradient_calibration().unwrap();
+    let calibration = model.calibration();
+    // Weights and inputs of nine layers at two widths, gradients at one; three entries each.
+    assert_eq!(calibration.len(), 9 * (2 + 2 + 1) * 3);
+    assert_eq!(calibration["h.1.mlp.c_proj.weight.3.scale"].len(), 12);
+    assert_eq!(calibration["lm_head.gradient.8.scale"].len(), 1);
+
+    let bytes_of =
+        |values: &Vec<f32>| values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<u8>>();
+    let bytes: BTreeMap<_, _> =
+        calibration.iter().map(|(key, values)| (key, bytes_of(values))).collect();
+    let views = bytes.iter().map(|(key, bytes)| {
+        (key, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let read = SafeTensors::deserialize(&file).unwrap();
+    let floats_of = |bytes: &[u8]| {
+        bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect::<Vec<_>>()
+    };
+    let entries = read.iter().map(|(key, view)| (key.to_owned(), floats_of(view.data())));
+    let entries: BTreeMap<_, _> = entries.collect();
+
+    let again = self::model(&config);
+    again.restore_calibration(&entries).unwrap();
+    assert_eq!(again.calibration(), calibration);
+    for width in [3, 8] {
+        model.set_precision(bits(width)).unwrap();
+        again.set_precision(bits(width)).unwrap();
+        assert_eq!(floats(model.logits(tokens())), floats(again.logits(tokens())));
+    }
+    let foreign = BTreeMap::from([("h.7.attn.c_attn.weight.3.scale".to_owned(), vec![1.0])]);
+    let error = again.restore_calibration(&foreign).unwrap_err().to_string();
+    let expected = "no quantiser of this model has the state `h.7.attn.c_attn.weight.3.scale`";
+    assert_eq!(error, expected);
+    let half = BTreeMap::from([("h.1.mlp.c_fc.weight.3.scale".to_owned(), vec![1.0])]);
+    let error = again.restore_calibration(&half).unwrap_err().to_string();
+    assert_eq!(error, "`h.1.mlp.c_fc.weight` has no such state: `3.zero_point`");
+    assert_eq!(again.calibration(), calibration, "nothing was changed");
 }
