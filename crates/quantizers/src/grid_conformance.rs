@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use counter_rng::Key;
 
 use crate::{
-    AnyGrid, AnyRange, BitWidth, LEAST_SCALE, Levels, Operand, Params, Quantizer, QuantizerError,
+    AnyGrid, AnyRange, BitWidth, Integers, LEAST_SCALE, Levels, Log2, LogRounding, Lsq, Operand,
+    Params, Quantizer, QuantizerError,
 };
 
 const LAYOUTS: [(&str, Operand, [usize; 2]); 5] = [
@@ -16,9 +17,17 @@ const LAYOUTS: [(&str, Operand, [usize; 2]); 5] = [
     ("token", Operand::Activation, [5, 12]),
 ];
 
+/// Every grid at its default, and those whose settings change the rules.
+pub(crate) fn grids() -> Vec<AnyGrid> {
+    let mut grids = AnyGrid::all();
+    grids.push(Log2 { rounding: LogRounding::Logarithm, ..Log2::default() }.into());
+    grids.push(Lsq { integers: Integers::Symmetric }.into());
+    grids
+}
+
 /// Every grid at its widths, with every range that knows such grids, at every granularity.
 fn all() -> impl Iterator<Item = (Quantizer, [usize; 2])> {
-    let grids = AnyGrid::all().into_iter().flat_map(|grid| {
+    let grids = grids().into_iter().flat_map(|grid| {
         let widths = [1, 2, 3, 4, 8, 16].map(|bits| BitWidth::new(bits).unwrap());
         let widths = widths.into_iter().filter(|&bits| grid.as_dyn().codes(bits).is_ok());
         widths.map(|bits| (grid.clone(), bits)).collect::<Vec<_>>()
@@ -124,12 +133,12 @@ fn at_most_two_to_the_b_codes_a_group_finite_idempotent_and_back_from_codes() {
 
 #[test]
 fn a_grid_has_at_most_two_to_the_b_codes_at_every_width() {
-    for grid in AnyGrid::all() {
+    for grid in grids() {
         let mut widths = 0;
         for bits in 1..=16 {
             let Ok(codes) = grid.as_dyn().codes(BitWidth::new(bits).unwrap()) else { continue };
             assert!(codes.count() <= 1 << bits, "{} of {bits} bits", grid.name());
-            if let Levels::Table(levels) = &codes.levels {
+            if let Some(levels) = codes.levels.table() {
                 assert!(levels.is_sorted_by(|a, b| a < b), "{}: {levels:?}", grid.name());
             }
             widths += 1;
@@ -205,11 +214,8 @@ fn what_does_not_pass_its_gradient_has_an_end_code_and_what_passes_is_near() {
                     assert!(error <= 0.5 * params.scale + slack, "{}: {x}", name(&quantizer));
                 }
             } else {
-                let ends = match grid.levels {
-                    Levels::Integers { min, max } => [min, max],
-                    Levels::Table(ref levels) => [0, i32::try_from(levels.len()).unwrap() - 1],
-                };
-                assert!(ends.contains(&code), "{}: {x} has code {code}", name(&quantizer));
+                let (first, last) = grid.ends();
+                assert!([first, last].contains(&code), "{}: {x} has code {code}", name(&quantizer));
                 stopped += 1;
             }
         }

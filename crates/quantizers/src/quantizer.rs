@@ -227,7 +227,7 @@ fn check_params(codes: &Codes, groups: &Groups, params: &[Params]) -> Result<(),
     let (min, max) = codes.ends();
     let zero_points = match codes.levels {
         Levels::Integers { .. } => min..=max,
-        Levels::Table(_) => 0..=0,
+        Levels::Table(_) | Levels::Logarithms(_) => 0..=0,
     };
     // Integers without a zero among them have none to shift.
     let stands = |it: &Params| {
