@@ -13,6 +13,7 @@ mod error;
 mod frequencies;
 mod granularity;
 mod grid;
+mod half_precision;
 mod kernel;
 mod learned;
 pub mod nested;
@@ -40,6 +41,7 @@ pub use grid::{
     Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2,
     LogRounding, Lsq, LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
 };
+pub use half_precision::Half;
 pub use learned::{Gradients, ScaleRule, gradient_factor};
 pub use quantizer::{Derivatives, MatrixGradients, Quantizer};
 pub use range::{

@@ -74,8 +74,11 @@ impl Quantizer {
             out.scale.fill(0.0);
             return Ok(());
         }
-        let codes = self.codes_for(&groups, params)?;
-        if sweep::derivatives(&codes, &groups, params, rule, values, out) {
+        let (codes, params) = self.codes_for(&groups, params)?;
+        let Derivatives { values: quantized, mask, scale } = out;
+        let out = Derivatives { values: &mut *quantized, mask, scale };
+        if sweep::derivatives(&codes, &groups, &params, rule, values, out) {
+            self.round(quantized);
             Ok(())
         } else {
             Err(not_finite(values))
