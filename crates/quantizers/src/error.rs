@@ -215,6 +215,16 @@ pub enum QuantizerError {
         /// What it was given.
         params: crate::Params,
     },
+    /// Levels too close or too large for the type that is imitated.
+    #[error("{params:?} of group {group}, expected levels that {half} holds apart")]
+    Half {
+        /// The group.
+        group: usize,
+        /// Its parameters, as the type holds them.
+        params: crate::Params,
+        /// The type.
+        half: crate::Half,
+    },
     /// A number that is no code.
     #[error("code {index} is {code}, expected {min} to {max}")]
     NoSuchCode {

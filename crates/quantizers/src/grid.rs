@@ -61,6 +61,7 @@ registry::methods! {
     }
 }
 
+pub use log2::LogRounding;
 pub use lsq::Integers;
 
 /// Refuses a width outside `widths`.
@@ -137,6 +138,31 @@ pub enum Levels {
     /// A table in ascending order; the code is the place, the nearest level is taken, and of two the
     /// one at an even place. At least one level.
     Table(Vec<f32>),
+    /// Such a table around zero, rounded in the logarithm: between two levels of one sign the border is
+    /// their geometric mean, and zero alone has the level zero.
+    Logarithms(Vec<f32>),
+}
+
+impl Levels {
+    /// The table, if it is one.
+    pub fn table(&self) -> Option<&[f32]> {
+        match self {
+            Self::Integers { .. } => None,
+            Self::Table(levels) | Self::Logarithms(levels) => Some(levels),
+        }
+    }
+
+    /// What lies between two neighbours of the table.
+    pub(crate) fn border(&self, below: f32, above: f32) -> f64 {
+        let [wide_below, wide_above] = [below, above].map(f64::from);
+        match self {
+            // Nearer to zero than the least f32: on neither side there is another.
+            Self::Logarithms(_) if below == 0.0 => f64::MIN_POSITIVE,
+            Self::Logarithms(_) if above == 0.0 => -f64::MIN_POSITIVE,
+            Self::Logarithms(_) => (wide_below * wide_above).sqrt().copysign(wide_above),
+            _ => f64::midpoint(wide_below, wide_above),
+        }
+    }
 }
 
 /// Where the straight-through estimator lets a gradient pass, for $u = (x - o)/s$.
@@ -158,7 +184,9 @@ impl Codes {
                 let q = u.round_ties_even() + params.zero_point as f32;
                 q.clamp(*min as f32, *max as f32) as i32
             }
-            Levels::Table(levels) => i32::try_from(nearest(levels, u)).unwrap_or(i32::MAX),
+            Levels::Table(levels) | Levels::Logarithms(levels) => {
+                i32::try_from(self.place(levels, u)).unwrap_or(i32::MAX)
+            }
         }
     }
 
@@ -169,7 +197,7 @@ impl Codes {
             Levels::Integers { .. } => {
                 (code - params.zero_point) as f32 * params.scale + params.offset
             }
-            Levels::Table(levels) => {
+            Levels::Table(levels) | Levels::Logarithms(levels) => {
                 let place = usize::try_from(code).unwrap_or(0).min(levels.len() - 1);
                 levels[place] * params.scale + params.offset
             }
@@ -192,7 +220,7 @@ impl Codes {
                 let q = u.round_ties_even() + params.zero_point as f32;
                 (*min as f32..=*max as f32).contains(&q)
             }
-            (Mask::Rounded, Levels::Table(levels)) => {
+            (Mask::Rounded, Levels::Table(levels) | Levels::Logarithms(levels)) => {
                 levels.first().is_some_and(|low| *low <= u)
                     && levels.last().is_some_and(|high| u <= *high)
             }
@@ -203,7 +231,9 @@ impl Codes {
     pub fn ends(&self) -> (i32, i32) {
         match &self.levels {
             Levels::Integers { min, max } => (*min, *max),
-            Levels::Table(levels) => (0, i32::try_from(levels.len()).map_or(i32::MAX, |it| it - 1)),
+            Levels::Table(levels) | Levels::Logarithms(levels) => {
+                (0, i32::try_from(levels.len()).map_or(i32::MAX, |it| it - 1))
+            }
         }
     }
 
@@ -211,28 +241,23 @@ impl Codes {
     pub fn count(&self) -> usize {
         match &self.levels {
             Levels::Integers { min, max } => max.abs_diff(*min) as usize + 1,
-            Levels::Table(levels) => levels.len(),
+            Levels::Table(levels) | Levels::Logarithms(levels) => levels.len(),
         }
     }
-}
 
-/// The place of the level nearest to `u`; of two, the even one.
-fn nearest(levels: &[f32], u: f32) -> usize {
-    let above = levels.partition_point(|&level| level < u);
-    if above == 0 || above == levels.len() {
-        return above.saturating_sub(1);
+    /// The place of the level of `u`; on a border, the even one.
+    fn place(&self, levels: &[f32], u: f32) -> usize {
+        let above = levels.partition_point(|&level| level < u);
+        if above == 0 || above == levels.len() {
+            return above.saturating_sub(1);
+        }
+        let border = self.levels.border(levels[above - 1], levels[above]);
+        if f64::from(u) < border {
+            above - 1
+        } else if f64::from(u) > border {
+            above
+        } else {
+            above - above % 2
+        }
     }
-    let border = border(levels[above - 1], levels[above]);
-    if f64::from(u) < border {
-        above - 1
-    } else if f64::from(u) > border {
-        above
-    } else {
-        above - above % 2
-    }
-}
-
-/// Half way between two neighbouring levels.
-pub(crate) fn border(below: f32, above: f32) -> f64 {
-    f64::midpoint(below.into(), above.into())
 }

@@ -10,7 +10,6 @@ use multiversion::multiversion;
 
 pub(crate) use derivatives::derivatives;
 
-use crate::grid::border;
 use crate::{Codes, Extent, Levels, Params};
 
 /// The levels of a width, made ready for the loops.
@@ -39,25 +38,7 @@ impl Kernel {
             Levels::Integers { min, max } => {
                 Some(Self::Integers { min: *min as f32, max: *max as f32 })
             }
-            Levels::Table(levels) => {
-                let last = *levels.last().filter(|_| levels.len() <= MAX_LEVELS)?;
-                let mut table = Table {
-                    borders: [f32::INFINITY; MAX_LEVELS],
-                    levels: [last; MAX_LEVELS],
-                    len: levels.len(),
-                };
-                table.levels[..levels.len()].copy_from_slice(levels);
-                for (place, pair) in levels.windows(2).enumerate() {
-                    let exact = border(pair[0], pair[1]);
-                    // Of f32, those above the exact border are those above this one ...
-                    let below = exact as f32;
-                    let below = if f64::from(below) > exact { below.next_down() } else { below };
-                    // ... and a value on it belongs to the even place.
-                    let is_tie_up = place % 2 == 1 && f64::from(below) >= exact;
-                    table.borders[place] = if is_tie_up { below.next_down() } else { below };
-                }
-                Some(Self::Table(Box::new(table)))
-            }
+            levels => Some(Self::Table(Box::new(Table::new(levels)?))),
         }
     }
 }
@@ -147,7 +128,29 @@ fn large_table(table: &Table, shared: Shared, values: &[f32], out: &mut [f32]) -
 }
 
 impl Table {
-    /// From `u` to the nearest of the first `LEVELS` levels: every border is looked at. The levels are
+    /// `None` for integers, and for no levels or more than 256.
+    pub(crate) fn new(codes: &Levels) -> Option<Self> {
+        let levels = codes.table()?;
+        let last = *levels.last().filter(|_| levels.len() <= MAX_LEVELS)?;
+        let mut table = Self {
+            borders: [f32::INFINITY; MAX_LEVELS],
+            levels: [last; MAX_LEVELS],
+            len: levels.len(),
+        };
+        table.levels[..levels.len()].copy_from_slice(levels);
+        for (place, pair) in levels.windows(2).enumerate() {
+            let exact = codes.border(pair[0], pair[1]);
+            // Of f32, those above the exact border are those above this one ...
+            let below = exact as f32;
+            let below = if f64::from(below) > exact { below.next_down() } else { below };
+            // ... and a value on it belongs to the even place.
+            let is_tie_up = place % 2 == 1 && f64::from(below) >= exact;
+            table.borders[place] = if is_tie_up { below.next_down() } else { below };
+        }
+        Some(table)
+    }
+
+    /// From `u` to the level it has of the first `LEVELS`: every border is looked at. The levels are
     /// copied, for the compiler to keep them in registers.
     #[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
     #[inline(always)]
@@ -164,10 +167,10 @@ impl Table {
         }
     }
 
-    /// The level nearest to `u`, by bisection.
+    /// The level of `u`, by bisection.
     #[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
     #[inline(always)]
-    fn search(&self, u: f32) -> f32 {
+    pub(crate) fn search(&self, u: f32) -> f32 {
         let mut place = 0;
         let mut half = MAX_LEVELS / 2;
         while half > 0 {

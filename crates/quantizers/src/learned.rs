@@ -178,7 +178,7 @@ impl Params {
             Levels::Integers { min, max } => {
                 zero_point.round_ties_even().clamp(min as f32, max as f32) as i32
             }
-            Levels::Table(_) => 0,
+            Levels::Table(_) | Levels::Logarithms(_) => 0,
         };
         Ok(Self { scale: scale.max(LEAST_SCALE), zero_point, offset: 0.0 })
     }

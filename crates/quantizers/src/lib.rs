@@ -13,6 +13,7 @@ mod error;
 mod frequencies;
 mod granularity;
 mod grid;
+mod half_precision;
 mod kernel;
 mod learned;
 pub mod nested;
@@ -37,9 +38,10 @@ pub use entropy::{entropy_bits, krichevsky_trofimov_bits};
 pub use error::{CodebookError, DecodeError, QuantizerError};
 pub use granularity::{Granularity, Groups, Operand};
 pub use grid::{
-    Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2, Lsq,
-    LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
+    Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2,
+    LogRounding, Lsq, LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
 };
+pub use half_precision::Half;
 pub use learned::{Gradients, ScaleRule, gradient_factor};
 pub use quantizer::{Derivatives, MatrixGradients, Quantizer};
 pub use range::{

@@ -7,17 +7,19 @@
 //! $$ q = \operatorname{clamp}\bigl(\operatorname{round}((x - o)/s) + z\bigr), \qquad
 //!    \hat x = (q - z)\,s + o, $$
 //! in `f32`, ties to even, or the nearest level of a table. At 32 bits $\hat x$ is $x$, bit for bit,
-//! NaN included.
+//! NaN included. A [`Half`] may be imitated on top.
 
 mod extents;
 mod gradients;
 mod sweep;
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyGrid, AnyRange, BitWidth, Codes, Granularity, Groups, Levels, MinMax, Operand, Params,
+    AnyGrid, AnyRange, BitWidth, Codes, Granularity, Groups, Half, Levels, MinMax, Operand, Params,
     QuantizerError, Symmetric, kernel,
 };
 
@@ -68,6 +70,9 @@ pub struct Quantizer {
     pub grid: AnyGrid,
     /// Which part of the values the codes should reach.
     pub range: AnyRange,
+    /// A type in which scales and values are held, `"f16"` or `"bf16"`: none for `f32`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulate: Option<Half>,
 }
 
 impl Default for Quantizer {
@@ -78,6 +83,7 @@ impl Default for Quantizer {
             operand: Operand::default(),
             grid: Symmetric {}.into(),
             range: MinMax {}.into(),
+            emulate: None,
         }
     }
 }
@@ -122,8 +128,7 @@ impl Quantizer {
             });
             fitted.into_iter().collect::<Result<Vec<_>, _>>()?
         };
-        check_params(&codes, &groups, &params)?;
-        Ok(params)
+        Ok(self.held(&codes, &groups, &params)?.into_owned())
     }
 
     /// $\hat x$ of every value, `[rows, cols]`, to `out` of the same shape.
@@ -144,8 +149,9 @@ impl Quantizer {
             out.copy_from_slice(values);
             return Ok(());
         }
-        let codes = self.codes_for(&groups, params)?;
-        if sweep::quantize(&codes, &groups, params, values, out) {
+        let (codes, params) = self.codes_for(&groups, params)?;
+        if sweep::quantize(&codes, &groups, &params, values, out) {
+            self.round(out);
             Ok(())
         } else {
             Err(not_finite(values))
@@ -163,7 +169,7 @@ impl Quantizer {
         params: &[Params],
     ) -> Result<Vec<i32>, QuantizerError> {
         let groups = self.checked_groups(values.len(), shape)?;
-        let codes = self.codes_for(&groups, params)?;
+        let (codes, params) = self.codes_for(&groups, params)?;
         check_finite(values)?;
         let code = |(index, &x): (usize, &f32)| codes.code(x, &params[groups.group(index)]);
         Ok(values.par_iter().enumerate().map(code).collect())
@@ -181,24 +187,50 @@ impl Quantizer {
         params: &[Params],
     ) -> Result<Vec<f32>, QuantizerError> {
         let groups = self.checked_groups(codes.len(), shape)?;
-        let grid = self.codes_for(&groups, params)?;
+        let (grid, params) = self.codes_for(&groups, params)?;
         let (min, max) = grid.ends();
         if let Some(index) = codes.iter().position(|code| !(min..=max).contains(code)) {
             return Err(QuantizerError::NoSuchCode { index, code: codes[index], min, max });
         }
         let value = |(index, &code): (usize, &i32)| grid.value(code, &params[groups.group(index)]);
-        Ok(codes.par_iter().enumerate().map(value).collect())
+        let mut values: Vec<f32> = codes.par_iter().enumerate().map(value).collect();
+        self.round(&mut values);
+        Ok(values)
     }
 
-    /// The codes of this width, if `params` can be their parameters in `groups`.
-    pub(crate) fn codes_for(
+    /// The codes of this width, and `params` as they are held, if they can be their parameters in
+    /// `groups`.
+    pub(crate) fn codes_for<'a>(
         &self,
         groups: &Groups,
-        params: &[Params],
-    ) -> Result<Codes, QuantizerError> {
+        params: &'a [Params],
+    ) -> Result<(Codes, Cow<'a, [Params]>), QuantizerError> {
         let codes = self.grid.as_dyn().codes(self.bits)?;
-        check_params(&codes, groups, params)?;
-        Ok(codes)
+        let params = self.held(&codes, groups, params)?;
+        Ok((codes, params))
+    }
+
+    /// `params` in the type that is imitated.
+    fn held<'a>(
+        &self,
+        codes: &Codes,
+        groups: &Groups,
+        params: &'a [Params],
+    ) -> Result<Cow<'a, [Params]>, QuantizerError> {
+        check_params(codes, groups, params)?;
+        let Some(half) = self.emulate else { return Ok(params.into()) };
+        let held: Vec<Params> = params.iter().map(|&it| half.params(it)).collect();
+        match held.iter().position(|it| !half.holds(codes, it)) {
+            None => Ok(held.into()),
+            Some(group) => Err(QuantizerError::Half { group, params: held[group], half }),
+        }
+    }
+
+    /// Values in the type that is imitated.
+    fn round(&self, values: &mut [f32]) {
+        if let Some(half) = self.emulate {
+            values.par_iter_mut().for_each(|it| *it = half.round(*it));
+        }
     }
 
     /// The groups of a matrix with `len` values.
@@ -227,7 +259,7 @@ fn check_params(codes: &Codes, groups: &Groups, params: &[Params]) -> Result<(),
     let (min, max) = codes.ends();
     let zero_points = match codes.levels {
         Levels::Integers { .. } => min..=max,
-        Levels::Table(_) => 0..=0,
+        Levels::Table(_) | Levels::Logarithms(_) => 0..=0,
     };
     // Integers without a zero among them have none to shift.
     let stands = |it: &Params| {

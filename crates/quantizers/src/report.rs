@@ -39,9 +39,15 @@ impl Quantizer {
         params: &[Params],
     ) -> Result<Distortion, QuantizerError> {
         let groups = self.checked_groups(values.len(), shape)?;
-        let codes = self.codes_for(&groups, params)?;
+        let (codes, params) = self.codes_for(&groups, params)?;
         check_finite(values)?;
-        let sums = groups.map(values, |group, values| Sums::of(&codes, &params[group], values));
+        let sums = groups.map(values, |group, values| {
+            let value = |code| {
+                let value = codes.value(code, &params[group]);
+                self.emulate.map_or(value, |half| half.round(value))
+            };
+            Sums::of(&codes, &params[group], value, values)
+        });
         let sums = sums.into_iter().fold(Sums::default(), Sums::add);
         let len = values.len().max(1) as f64;
         let (sqnr_db, relative_error) = if sums.noise > 0.0 {
@@ -75,13 +81,13 @@ struct Sums {
 
 impl Sums {
     /// Those over a group.
-    fn of(codes: &Codes, params: &Params, values: &[f32]) -> Self {
+    fn of(codes: &Codes, params: &Params, value: impl Fn(i32) -> f32, values: &[f32]) -> Self {
         let mut seen = vec![0_u64; codes.count().div_ceil(64)];
         let first = codes.ends().0;
         let mut sums = Sums::default();
         for &x in values {
             let code = codes.code(x, params);
-            let quantized = codes.value(code, params);
+            let quantized = value(code);
             let place = code.abs_diff(first);
             seen[place as usize / 64] |= 1 << (place % 64);
             sums.signal += f64::from(x).powi(2);

@@ -48,7 +48,7 @@ impl Rule {
         let (ends, is_rounded) = match (codes.mask, &codes.levels) {
             (Mask::Between(low, high), _) => ((low, high), false),
             (Mask::Rounded, Levels::Integers { min, max }) => ((*min as f32, *max as f32), true),
-            (Mask::Rounded, Levels::Table(levels)) => {
+            (Mask::Rounded, Levels::Table(levels) | Levels::Logarithms(levels)) => {
                 ((levels[0], levels[levels.len() - 1]), false)
             }
         };

@@ -10,8 +10,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::erf::erf;
 
 use crate::{
-    AnyGrid, AnyRange, Binary, BitWidth, Distortion, Log2, Nf4, Params, Percentile, Quantizer, Seq,
-    Symmetric,
+    AnyGrid, AnyRange, Binary, BitWidth, Distortion, Log2, LogRounding, Nf4, Params, Percentile,
+    Quantizer, Seq, Symmetric,
 };
 
 const LEN: usize = 1 << 18;
@@ -92,7 +92,8 @@ fn logarithmic_grids_at_the_best_clip() {
         (8, 2.0, 14.23), // more levels, all near zero
     ] {
         let clips = (60..160).step_by(2).map(|percent| percent as f32 * 0.025);
-        let reports = clips.map(|clip| at_scale(&values, Log2 { ratio }, bits, clip));
+        let reports =
+            clips.map(|clip| at_scale(&values, Log2 { ratio, ..Log2::default() }, bits, clip));
         let best = reports.max_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db)).unwrap();
         assert_db(&best, expected, &format!("ratio {ratio}, {bits} bits"));
     }
@@ -170,4 +171,78 @@ fn errors_of_clipping() {
         let report = at_scale(&values, Symmetric {}, 16, clip / 32_767.0);
         assert_percent(report.clipped, 100.0 - percent, &what);
     }
+}
+
+/// By closed forms of the cells' integrals. Rounded in the logarithm, nothing but zero becomes zero.
+#[test]
+fn rounding_the_logarithm_loses_to_the_nearest_level() {
+    let values = gaussian();
+    for (bits, scale, nearest, logarithm) in
+        [(3, 2.0, 13.21, 11.24), (4, 2.0, 13.89, 13.61), (4, 4.0, 14.23, 13.84)]
+    {
+        for (rounding, expected) in
+            [(LogRounding::Nearest, nearest), (LogRounding::Logarithm, logarithm)]
+        {
+            let report = at_scale(&values, Log2 { ratio: 2.0, rounding }, bits, scale);
+            assert_db(&report, expected, &format!("{rounding:?}, {bits} bits, scale {scale}"));
+        }
+    }
+}
+
+/// Quantiles of the Laplace distribution of variance 1.
+fn laplace() -> Vec<f32> {
+    let half = (0..LEN / 2).map(|i| ((2 * i + 1) as f64 / LEN as f64).ln() / 2.0_f64.sqrt());
+    half.flat_map(|x| [x as f32, -x as f32]).collect()
+}
+
+/// Quantiles of Student's distribution with 3 degrees of freedom: of $x = \sqrt 3 \tan \theta$,
+/// $\pi (F(x) - \tfrac12) = \theta + \tfrac12 \sin 2 \theta$.
+fn student() -> Vec<f32> {
+    let angle = |target: f64| {
+        let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
+        for _ in 0..50 {
+            let middle: f64 = f64::midpoint(low, high);
+            let is_below = middle + 0.5 * (2.0 * middle).sin() < target;
+            (low, high) = if is_below { (middle, high) } else { (low, middle) };
+        }
+        low
+    };
+    let target = |i: usize| std::f64::consts::PI * (i as f64 + 0.5) / LEN as f64;
+    let half = (0..LEN / 2).map(|i| 3.0_f64.sqrt() * angle(target(i)).tan());
+    half.flat_map(|x| [x as f32, -x as f32]).collect()
+}
+
+fn log2(steps_an_octave: f32) -> AnyGrid {
+    Log2 { ratio: steps_an_octave.recip().exp2(), ..Log2::default() }.into()
+}
+
+/// Each at its best clip: a logarithmic grid of as many codes loses on a Gaussian, and wins by more, the
+/// heavier the tails.
+#[test]
+fn uniform_logarithmic_and_normal_levels_on_three_distributions() {
+    let [gaussian, laplace] = [gaussian(), laplace()];
+    let uniform = || AnyGrid::from(Symmetric {});
+    for (values, grid, bits, clip, expected) in [
+        (&gaussian, Nf4 {}.into(), 4, 2.83, 20.04),
+        (&laplace, Nf4 {}.into(), 4, 4.10, 17.76),
+        (&laplace, uniform(), 3, 2.44, 10.80),
+        (&laplace, uniform(), 4, 3.45, 15.62),
+        (&laplace, uniform(), 5, 4.31, 20.42),
+        (&laplace, log2(1.0), 3, 2.76, 11.51),
+        (&laplace, log2(2.0), 4, 3.71, 16.50),
+        (&laplace, log2(3.0), 5, 5.50, 22.38),
+    ] {
+        let what = format!("{} of {bits} bits, clip {clip}", grid.name());
+        let scale = if grid == uniform() { clip / greatest(bits) } else { clip };
+        assert_db(&at_scale(values, grid.clone(), bits, scale), expected, &what);
+        for other in [0.9, 1.1] {
+            let found = at_scale(values, grid.clone(), bits, other * scale).sqnr_db;
+            assert!(found < expected + 0.01, "{what}: {found} at {other} times");
+        }
+    }
+    // The power of its largest values, beyond any sample, moves these by tenths.
+    let student = student();
+    let [uniform, log] = [(uniform(), 8.7 / 7.0), (log2(1.0), 40.0)]
+        .map(|(grid, scale)| at_scale(&student, grid, 4, scale).sqnr_db);
+    assert!((uniform - 9.6).abs() < 0.4 && (log - 13.0).abs() < 0.4, "{uniform}, {log}");
 }

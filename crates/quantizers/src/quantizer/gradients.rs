@@ -74,8 +74,11 @@ impl Quantizer {
             out.scale.fill(0.0);
             return Ok(());
         }
-        let codes = self.codes_for(&groups, params)?;
-        if sweep::derivatives(&codes, &groups, params, rule, values, out) {
+        let (codes, params) = self.codes_for(&groups, params)?;
+        let Derivatives { values: quantized, mask, scale } = out;
+        let out = Derivatives { values: &mut *quantized, mask, scale };
+        if sweep::derivatives(&codes, &groups, &params, rule, values, out) {
+            self.round(quantized);
             Ok(())
         } else {
             Err(not_finite(values))
@@ -163,7 +166,8 @@ mod tests {
     use counter_rng::Key;
 
     use super::*;
-    use crate::{AnyGrid, BitWidth, Gradients, Operand};
+    use crate::grid_conformance::grids;
+    use crate::{BitWidth, Gradients, Operand};
 
     fn normal(seed: u64, len: usize) -> Vec<f32> {
         let mut values = vec![0.0; len];
@@ -187,7 +191,7 @@ mod tests {
             ("token", Operand::Activation),
         ] {
             for (grid, bits) in
-                AnyGrid::all().iter().flat_map(|grid| [1, 2, 4, 8].map(|bits| (grid, bits)))
+                grids().iter().flat_map(|grid| [1, 2, 4, 8].map(|bits| (grid, bits)))
             {
                 let bits = BitWidth::new(bits).unwrap();
                 let Ok(codes) = grid.as_dyn().codes(bits) else { continue };

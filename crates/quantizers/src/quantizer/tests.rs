@@ -1,6 +1,7 @@
 use counter_rng::Key;
 
 use super::*;
+use crate::grid_conformance::grids;
 use crate::{Affine, AnyRange, Grid, Lsq, Nf4, Percentile, Range};
 
 fn width(bits: u8) -> BitWidth {
@@ -26,7 +27,7 @@ fn awkward(len: usize) -> Vec<f32> {
 #[test]
 fn the_loops_give_the_bits_of_one_value_at_a_time() {
     let values = awkward(1_400);
-    for grid in AnyGrid::all() {
+    for grid in grids() {
         for bits in [1, 2, 3, 4, 5, 8, 16] {
             let Ok(codes) = grid.as_dyn().codes(width(bits)) else { continue };
             for (granularity, operand, shape) in [

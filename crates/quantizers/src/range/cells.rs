@@ -4,7 +4,7 @@
 //! With $S_j(t)$ the sum of $x^j$ over the values below $t$, the level $v$ whose cell reaches from $t$
 //! to $t'$ costs
 //! $$ \Delta S_2 - 2 v\,\Delta S_1 + v^2\,\Delta S_0, \qquad \Delta S_j = S_j(t') - S_j(t), $$
-//! where cells end halfway between two levels. A candidate costs as many look-ups as it has levels,
+//! where cells end halfway between two levels, or where rounding changes sides. A candidate costs as many look-ups as it has levels,
 //! however many values there are.
 
 use crate::{Codes, Levels, Params};
@@ -21,27 +21,31 @@ pub(super) fn squared_error(moments: &impl Moments, codes: &Codes, params: &Para
     match &codes.levels {
         Levels::Integers { min, max } => {
             let value = |q: i32| f64::from(q - params.zero_point) * scale + offset;
-            sum(moments, (*min..=*max).map(value))
+            sum(moments, (*min..=*max).map(|q| (value(q), value(q) + 0.5 * scale)))
         }
-        Levels::Table(levels) => {
-            sum(moments, levels.iter().map(|&level| f64::from(level) * scale + offset))
+        Levels::Table(levels) | Levels::Logarithms(levels) => {
+            let above = levels[1..].iter().chain(levels.last());
+            let cell = |(&level, &above)| {
+                let border = codes.levels.border(level, above);
+                (f64::from(level) * scale + offset, border * scale + offset)
+            };
+            sum(moments, levels.iter().zip(above).map(cell))
         }
     }
 }
 
-/// The same for levels in ascending order.
-fn sum(moments: &impl Moments, levels: impl Iterator<Item = f64>) -> f64 {
+/// The same for levels in ascending order, each with the end of its cell, the last of which is not used.
+fn sum(moments: &impl Moments, cells: impl Iterator<Item = (f64, f64)>) -> f64 {
     let mut sum = 0.0;
-    let (mut below, mut level) = ([0.0; 3], None);
-    for next in levels {
-        if let Some(level) = level {
-            let threshold = moments.below(0.5 * (level + next));
-            sum += cost(level, below, threshold);
-            below = threshold;
-        }
-        level = Some(next);
+    let mut below = [0.0; 3];
+    let mut cells = cells.peekable();
+    while let Some((level, end)) = cells.next() {
+        let end = if cells.peek().is_some() { end } else { f64::INFINITY };
+        let threshold = moments.below(end);
+        sum += cost(level, below, threshold);
+        below = threshold;
     }
-    sum + level.map_or(0.0, |level| cost(level, below, moments.below(f64::INFINITY)))
+    sum
 }
 
 /// The sum of squared distances from the interval between `low` and `high`.
@@ -54,7 +58,9 @@ pub(super) fn clipped(moments: &impl Moments, (low, high): (f64, f64)) -> f64 {
 pub(super) fn ends(codes: &Codes, params: &Params) -> (f64, f64) {
     let (low, high) = match &codes.levels {
         Levels::Integers { min, max } => (*min, *max),
-        Levels::Table(levels) => (0, i32::try_from(levels.len() - 1).unwrap_or(i32::MAX)),
+        Levels::Table(levels) | Levels::Logarithms(levels) => {
+            (0, i32::try_from(levels.len() - 1).unwrap_or(i32::MAX))
+        }
     };
     (f64::from(codes.value(low, params)), f64::from(codes.value(high, params)))
 }

@@ -4,7 +4,7 @@
 //! With $u = (x - o) / s$, the reciprocal of $s$ taken once, the sum over a slice of
 //! * $|u - \operatorname{round}(\operatorname{clamp}(u, a, b))|^p$ for integer codes, where $a$ and $b$ are
 //!   integers, so that it does not matter whether the clamp precedes the rounding;
-//! * $\min_k |u - l_k|^p$ for a table of levels;
+//! * $|u - l_k|^p$ for a table, of the level $k$ that $u$ has;
 //! * $|u - \operatorname{clamp}(u, a, b)|^p$ for the error that is due to clipping alone.
 //!
 //! Partial sums run in lanes, value $i$ of a block of 4,096 in lane $i \bmod 64$, and are folded in
@@ -12,6 +12,7 @@
 
 use multiversion::multiversion;
 
+use crate::kernel::Table;
 use crate::{Codes, Levels, Params};
 
 /// Partial sums.
@@ -38,7 +39,9 @@ impl Line {
             Levels::Integers { min, max } => {
                 ((min - params.zero_point) as f32, (max - params.zero_point) as f32)
             }
-            Levels::Table(levels) => (levels[0], levels[levels.len() - 1]),
+            Levels::Table(levels) | Levels::Logarithms(levels) => {
+                (levels[0], levels[levels.len() - 1])
+            }
         };
         Self { inverse: 1.0 / params.scale, offset: params.offset, ends }
     }
@@ -53,13 +56,12 @@ pub(super) fn errors(values: &[f32], codes: &Codes, candidates: &[Params], p: f3
             padded[..levels.len()].copy_from_slice(levels);
             sums(values, codes, candidates, p, |x, line, p| to_small_table(x, &padded, line, p))
         }
-        Levels::Table(levels) if levels.len() <= LARGE => {
-            let table = Table::new(levels);
-            sums(values, codes, candidates, p, |x, line, p| to_large_table(x, &table, line, p))
-        }
-        Levels::Table(levels) => {
-            sums(values, codes, candidates, p, |x, line, p| to_levels(x, levels, line, p))
-        }
+        levels => match Table::new(levels) {
+            Some(table) => {
+                sums(values, codes, candidates, p, |x, line, p| to_table(x, &table, line, p))
+            }
+            None => sums(values, codes, candidates, p, |x, line, p| to_levels(x, codes, line, p)),
+        },
     }
 }
 
@@ -135,36 +137,11 @@ fn to_small_table(values: &[f32], levels: &[f32; SMALL], line: Line, p: f32) -> 
     }
 }
 
-/// Levels that a search of eight steps tells apart.
-const LARGE: usize = 256;
-
-/// Levels and the borders between them, filled up with the last level and infinity.
-struct Table {
-    levels: [f32; LARGE],
-    borders: [f32; LARGE],
-}
-
-impl Table {
-    fn new(levels: &[f32]) -> Self {
-        let last = levels[levels.len() - 1];
-        let mut table = Self { levels: [last; LARGE], borders: [f32::INFINITY; LARGE] };
-        table.levels[..levels.len()].copy_from_slice(levels);
-        for (border, pair) in table.borders.iter_mut().zip(levels.windows(2)) {
-            *border = f32::midpoint(pair[0], pair[1]);
-        }
-        table
-    }
-}
-
 #[multiversion(targets = "simd")]
-fn to_large_table(values: &[f32], table: &Table, line: Line, p: f32) -> f32 {
+fn to_table(values: &[f32], table: &Table, line: Line, p: f32) -> f32 {
     let distance = |x: f32| {
         let u = (x - line.offset) * line.inverse;
-        let mut place = 0;
-        for half in [128, 64, 32, 16, 8, 4, 2, 1] {
-            place += if u > table.borders[(place + half - 1) % LARGE] { half } else { 0 };
-        }
-        (u - table.levels[place % LARGE]).abs()
+        (u - table.search(u)).abs()
     };
     if is_square(p) {
         lanes(values, |x| distance(x) * distance(x))
@@ -174,12 +151,10 @@ fn to_large_table(values: &[f32], table: &Table, line: Line, p: f32) -> f32 {
 }
 
 /// Any number of levels.
-fn to_levels(values: &[f32], levels: &[f32], line: Line, p: f32) -> f32 {
+fn to_levels(values: &[f32], codes: &Codes, line: Line, p: f32) -> f32 {
     lanes(values, |x| {
         let u = (x - line.offset) * line.inverse;
-        let above = levels.partition_point(|&level| level < u);
-        let distance = |place: usize| (u - levels[place.min(levels.len() - 1)]).abs();
-        power(distance(above).min(distance(above.saturating_sub(1))), p)
+        power((u - codes.quantize(u, &Params::scale(1.0))).abs(), p)
     })
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::kept::Kept;
 use super::search::{Loss, search};
 use super::{Observer, Range, kernel};
-use crate::{BitWidth, Codes, Grid, Levels, Params, QuantizerError};
+use crate::{BitWidth, Codes, Grid, Params, QuantizerError};
 
 /// Least error by search. Keeps every value it is shown, 4 bytes each; where that is too much, the
 /// `histogram` rule does the same on bins.
@@ -83,7 +83,7 @@ impl Loss for Values<'_> {
     }
 
     fn is_rough(&self, codes: &Codes) -> bool {
-        let most = if let Levels::Table(_) = codes.levels { 16 } else { usize::MAX };
+        let most = if codes.levels.table().is_some() { 16 } else { usize::MAX };
         self.values.len() < 32 * codes.count().min(most)
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn search(
     let error = loss.errors(&codes, &[params])[0];
     let fine_step = match codes.levels {
         Levels::Integers { min, max } => 0.25 / (max - min) as f32,
-        Levels::Table(_) => 0.002_5,
+        Levels::Table(_) | Levels::Logarithms(_) => 0.002_5,
     };
     let mut search = Search {
         loss,
