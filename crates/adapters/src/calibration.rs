@@ -125,6 +125,10 @@ impl Records {
         self.lock().name.clone()
     }
 
+    pub(crate) fn failed(&self, source: QuantizerError) -> CalibrationError {
+        CalibrationError::Quantizer { name: self.name(), source }
+    }
+
     pub(crate) fn start(&self, widths: &[BitWidth], seen: Seen) {
         let widths = widths.iter().copied().filter(|bits| !bits.is_full()).collect();
         self.lock().calibration = Some(Calibration { widths, seen });

@@ -99,7 +99,9 @@ impl FakeQuantizer {
         let widths = widths.iter().filter(|bits| !bits.is_full());
         let made = widths.map(|&bits| {
             let start = self.records.known(bits)?;
-            Ok(LearnedScales::new(bits, &self.config.grid, &start, device))
+            let codes = self.config.grid.as_dyn().codes(bits);
+            let codes = codes.map_err(|source| self.records.failed(source))?;
+            Ok(LearnedScales::new(bits, &codes, &start, device))
         });
         let made = made.collect::<Result<Vec<_>, CalibrationError>>()?;
         self.learned.retain(|old| made.iter().all(|new| new.bits() != old.bits()));
@@ -242,7 +244,7 @@ pub(crate) fn derived(
     let shape = x.dims();
     let [mut value, mut mask, mut scale] = [0; 3].map(|_| vec![0.0; values.len()]);
     let out = Derivatives { values: &mut value, mask: &mut mask, scale: &mut scale };
-    let rule = quantizer.grid.scale_rule();
+    let rule = quantizer.grid.as_dyn().codes(quantizer.bits).ok()?.rule;
     quantizer.derivatives_into(values, shape, params, rule, out).ok()?;
     let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &x.device());
     Some([value, mask, scale].map(tensor))

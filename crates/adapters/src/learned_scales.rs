@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use quantizers::{AnyGrid, BitWidth, Codes, Groups, Operand, Params, Quantizer};
+use quantizers::{BitWidth, Codes, Groups, Operand, Params, Quantizer, Shift};
 
 use crate::fake_quantizer::{derived, on_host};
 use crate::straight_through;
@@ -41,7 +41,7 @@ pub struct LearnedScales {
 impl LearnedScales {
     pub(crate) fn new(
         bits: BitWidth,
-        grid: &AnyGrid,
+        codes: &Codes,
         start: &Arc<[Params]>,
         device: &Device,
     ) -> Self {
@@ -53,9 +53,9 @@ impl LearnedScales {
         Self {
             bits,
             scale: param(|it| it.scale),
-            zero_point: matches!(grid, AnyGrid::Affine(_))
+            zero_point: (codes.shift == Some(Shift::ZeroPoint))
                 .then(|| param(|it| it.zero_point as f32)),
-            offset: matches!(grid, AnyGrid::LsqPlus(_)).then(|| param(|it| it.offset)),
+            offset: (codes.shift == Some(Shift::Offset)).then(|| param(|it| it.offset)),
             start: start.clone(),
         }
     }
@@ -90,7 +90,11 @@ impl LearnedScales {
         let codes = quantizer.grid.as_dyn().codes(self.bits).ok()?;
         let params = self.params(&codes)?;
         let [value, mask, scale] = derived(quantizer, &params, &on_host(x).ok()?, x)?;
-        let factor = factor(quantizer, &codes, x.dims());
+        let [rows, cols] = x.dims();
+        let factor = codes.gradient_factor(match quantizer.operand {
+            Operand::Activation => cols,
+            _ => rows * cols,
+        });
         let over = |param: &Param<Tensor<1>>| spread(param.val(), &groups);
         let outside = -(mask.clone() - 1.0);
         let mut terms = vec![(x.clone(), mask), (over(&self.scale), scale * factor)];
@@ -103,15 +107,6 @@ impl LearnedScales {
         }
         Some(straight_through(value, &terms))
     }
-}
-
-/// $G$ of the method that the grid belongs to.
-fn factor(quantizer: &Quantizer, codes: &Codes, [rows, cols]: [usize; 2]) -> f64 {
-    let count = match quantizer.operand {
-        Operand::Activation => cols,
-        _ => rows * cols,
-    };
-    quantizer.grid.gradient_factor(codes, count)
 }
 
 /// One value a group, `[groups]`, in a shape that broadcasts to that of the matrix.

@@ -211,10 +211,11 @@ fn gradients_of_trained_scales_are_those_of_the_host_for_every_grid_and_granular
             let mut out = vec![0.0; 42];
             config.fake_quantize_into(&values, shape, &params, &mut out).unwrap();
             assert_eq!(floats(y), out, "{grid:?}, {granularity}");
-            let rule = grid.scale_rule();
+            let codes = grid.as_dyn().codes(bits(3)).unwrap();
+            let rule = codes.rule;
             let host = config.gradients(&values, shape, &params, rule, &g).unwrap();
             assert_eq!(floats(x.grad(&grads).unwrap()), host.input);
-            let factor = grid.gradient_factor(&grid.as_dyn().codes(bits(3)).unwrap(), 42);
+            let factor = codes.gradient_factor(42);
             let learned = &quantizer.learned()[0];
             let close = |param: &burn::module::Param<Tensor<1>>, expected: &[f64]| {
                 let found = floats(param.val().grad(&grads).unwrap());

@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitWidth, QuantizerError};
+use crate::{BitWidth, QuantizerError, ScaleRule};
 
 /// A set of at most $2^b$ levels for a width $b$, and how it is laid over a range of values.
 pub trait Grid {
@@ -123,6 +123,19 @@ pub struct Codes {
     pub levels: Levels,
     /// Which values pass their gradient.
     pub mask: Mask,
+    /// How a scale learns.
+    pub rule: ScaleRule,
+    /// What learns beside the scale.
+    pub shift: Option<Shift>,
+}
+
+/// What moves the codes along the line and can be learned with the scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shift {
+    /// An integer, in steps.
+    ZeroPoint,
+    /// A real number, in units of the values.
+    Offset,
 }
 
 /// What codes stand for, in units of the scale.
@@ -175,6 +188,17 @@ pub enum Mask {
 }
 
 impl Codes {
+    /// Codes whose scale learns by [`ScaleRule::Rounding`], and nothing beside it.
+    pub fn new(levels: Levels, mask: Mask) -> Self {
+        Self { levels, mask, rule: ScaleRule::Rounding, shift: None }
+    }
+
+    /// With another way to learn.
+    #[must_use]
+    pub fn learned(self, rule: ScaleRule, shift: Option<Shift>) -> Self {
+        Self { rule, shift, ..self }
+    }
+
     /// The code of `x`.
     #[inline]
     pub fn code(&self, x: f32, params: &Params) -> i32 {

@@ -35,7 +35,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnyGrid, Codes, LEAST_SCALE, Levels, Mask, Params, QuantizerError};
+use crate::{Codes, LEAST_SCALE, Levels, Mask, Params, QuantizerError};
 
 /// What a value contributes to the gradient of its scale, before its own gradient: $d$.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -66,24 +66,15 @@ impl ScaleRule {
     }
 }
 
-impl AnyGrid {
-    /// How the method of this grid learns its scale.
-    pub fn scale_rule(&self) -> ScaleRule {
-        match self {
-            Self::Binary(_) => ScaleRule::Level,
-            Self::Pact(_) => ScaleRule::Clipping,
-            _ => ScaleRule::Rounding,
-        }
-    }
-
-    /// $G$ of the method of this grid for a scale that is trained, with `codes` of this grid and `count`
-    /// values $N$: see [`gradient_factor`]. For PACT it is $1/Q_p^2$, with which a step of gradient
-    /// descent on $s$ moves $\alpha = Q_p s$ as the paper's step on $\alpha$ does.
-    pub fn gradient_factor(&self, codes: &Codes, count: usize) -> f64 {
-        match (self, &codes.levels) {
-            (Self::Pact(_), Levels::Integers { max, .. }) => f64::from(*max).powi(-2),
+impl Codes {
+    /// $G$ of the method that these codes belong to, for a scale that is trained and `count` values $N$:
+    /// see [`gradient_factor`]. Where values are clipped as in PACT it is $1/Q_p^2$, with which a step of
+    /// gradient descent on $s$ moves $\alpha = Q_p s$ as the paper's step on $\alpha$ does.
+    pub fn gradient_factor(&self, count: usize) -> f64 {
+        match (self.rule, &self.levels) {
+            (ScaleRule::Clipping, Levels::Integers { max, .. }) => f64::from(*max).powi(-2),
             (_, Levels::Integers { max, .. }) => gradient_factor(count, f64::from(*max)),
-            (_, Levels::Table(_)) => gradient_factor(count, 1.0),
+            (_, Levels::Table(_) | Levels::Logarithms(_)) => gradient_factor(count, 1.0),
         }
     }
 }

@@ -39,7 +39,7 @@ pub use error::{CodebookError, DecodeError, QuantizerError};
 pub use granularity::{Granularity, Groups, Operand};
 pub use grid::{
     Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2,
-    LogRounding, Lsq, LsqPlus, Mask, Nf4, Pact, Params, Seq, Symmetric, Ternary,
+    LogRounding, Lsq, LsqPlus, Mask, Nf4, Pact, Params, Seq, Shift, Symmetric, Ternary,
 };
 pub use half_precision::Half;
 pub use learned::{Gradients, ScaleRule, gradient_factor};

@@ -76,7 +76,7 @@ impl NestedCodes {
 }
 
 fn parent() -> Codes {
-    Codes { levels: Levels::Integers { min: 0, max: 255 }, mask: Mask::Rounded }
+    Codes::new(Levels::Integers { min: 0, max: 255 }, Mask::Rounded)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn single(case: &Case, field: &str) -> Vec<f32> {
 }
 
 fn integers(min: f64, max: f64, mask: Mask) -> Codes {
-    Codes { levels: Levels::Integers { min: min as i32, max: max as i32 }, mask }
+    Codes::new(Levels::Integers { min: min as i32, max: max as i32 }, mask)
 }
 
 #[track_caller]
@@ -140,7 +140,7 @@ fn fake_quantize_per_channel_affine() {
         let bits = BitWidth::new(bits).unwrap();
         let codes = grid.as_dyn().codes(bits).unwrap();
         let ends = [row(2), row(3)].map(|mut it| *it.next().unwrap());
-        assert_eq!(codes, integers(ends[0], ends[1], Mask::Rounded));
+        assert_eq!(codes.levels, integers(ends[0], ends[1], Mask::Rounded).levels);
 
         let granularity = Granularity::Channel { axis: 1 };
         let quantizer = Quantizer { bits, grid, granularity, ..Quantizer::default() };
@@ -176,7 +176,7 @@ fn fake_quantize_learnable_per_channel_affine() {
         let row = |row: usize| &case["params"].1[row * channels..][..channels];
         let quantizer = Quantizer { bits: BitWidth::new(4).unwrap(), grid, ..Quantizer::default() };
         let codes = quantizer.grid.as_dyn().codes(quantizer.bits).unwrap();
-        assert_eq!(codes, integers(row(2)[0], row(3)[0], Mask::Rounded));
+        assert_eq!(codes.levels, integers(row(2)[0], row(3)[0], Mask::Rounded).levels);
         let learned = |(&s, &z)| Params::learned(s as f32, z as f32, &codes).unwrap();
         let params: Vec<Params> = row(0).iter().zip(row(1)).map(learned).collect();
         for (place, &x) in x.iter().enumerate() {
@@ -229,7 +229,7 @@ fn pact() {
         let codes = Pact {}.codes(BitWidth::new(bits as u8).unwrap()).unwrap();
         let greatest = bits.exp2() - 1.0;
         let params = Params::scale((alpha / greatest) as f32);
-        let found = gradients(&codes, &params, AnyGrid::from(Pact {}).scale_rule(), &case);
+        let found = gradients(&codes, &params, codes.rule, &case);
         assert_close("d alpha", found.scaled(1.0 / greatest).scale, case["ds"].1[0]);
     }
 }

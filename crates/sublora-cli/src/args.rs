@@ -287,6 +287,9 @@ pub(crate) struct Quantize {
         })
     )]
     pub(crate) grid: AnyGrid,
+    /// Hold scales and values in this type, as codes that run in half precision do
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) emulate: Option<HalfArg>,
     /// Quantise embeddings and output heads too
     #[arg(long = "quantize-embeddings")]
     pub(crate) embeddings: bool,
@@ -297,6 +300,12 @@ pub(crate) struct Quantize {
     /// A setting of the range or the grid, for example range.exponent=2.4
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HalfArg {
+    F16,
+    Bf16,
 }
 
 fn bits(text: &str) -> Result<BitWidth, String> {

@@ -18,7 +18,9 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use quantizers::{AnyGrid, AnyRange, BitWidth, Granularity, Mse, Operand, Quantizer, Symmetric};
+use quantizers::{
+    AnyGrid, AnyRange, BitWidth, Granularity, Half, Mse, Operand, Quantizer, Symmetric,
+};
 use serde::{Deserialize, Serialize};
 
 pub use error::QuantizeError;
@@ -46,6 +48,9 @@ pub struct QuantizeCheckpoint {
     pub grid: AnyGrid,
     /// Which part of the values the codes should reach.
     pub range: AnyRange,
+    /// A type in which scales and values are held; none for `f32`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulate: Option<Half>,
     /// Which way round weights are stored.
     pub orientation: Orientation,
     /// Whether embeddings and output heads are quantised too, a row `[d_model]` at a time.
@@ -60,6 +65,7 @@ impl Default for QuantizeCheckpoint {
             granularity: Granularity::Group { size, pad: false },
             grid: Symmetric {}.into(),
             range: Mse::default().into(),
+            emulate: None,
             orientation: Orientation::Auto,
             quantize_embeddings: false,
         }
@@ -221,7 +227,7 @@ impl QuantizeCheckpoint {
             (granularity, _) => granularity,
         };
         let (grid, range) = (self.grid.clone(), self.range.clone());
-        Quantizer { bits: self.bits, granularity, operand, grid, range }
+        Quantizer { bits: self.bits, granularity, operand, grid, range, emulate: self.emulate }
     }
 }
 

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params};
-use crate::{BitWidth, QuantizerError};
+use crate::{BitWidth, QuantizerError, ScaleRule, Shift};
 
 /// Integers from 0 to $2^b - 1$ with a zero point, at 1 to 16 bits.
 ///
@@ -36,7 +36,8 @@ impl Affine {
 impl Grid for Affine {
     fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError> {
         let max = Self::greatest(bits)?;
-        Ok(Codes { levels: Levels::Integers { min: 0, max }, mask: Mask::Rounded })
+        Ok(Codes::new(Levels::Integers { min: 0, max }, Mask::Rounded)
+            .learned(ScaleRule::Rounding, Some(Shift::ZeroPoint)))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -49,7 +49,7 @@ impl Grid for Apot {
         sums.dedup(); // zero and minus zero
         let largest = f32::from(sums[sums.len() - 1]);
         let levels = sums.into_iter().map(|it| f32::from(it) / largest).collect();
-        Ok(Codes { levels: Levels::Table(levels), mask: Mask::Between(-1.0, 1.0) })
+        Ok(Codes::new(Levels::Table(levels), Mask::Between(-1.0, 1.0)))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
-use crate::{BitWidth, QuantizerError};
+use crate::{BitWidth, QuantizerError, ScaleRule};
 
 /// The scale with either sign, at 1 bit.
 ///
@@ -29,7 +29,7 @@ impl Grid for Binary {
     fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError> {
         check_width("binary", bits, 1..=1, "1")?;
         let levels = Levels::Table(vec![-1.0, 1.0]);
-        Ok(Codes { levels, mask: Mask::Between(-1.0, 1.0) })
+        Ok(Codes::new(levels, Mask::Between(-1.0, 1.0)).learned(ScaleRule::Level, None))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -88,12 +88,10 @@ impl Grid for Log2 {
         let positive = (0..magnitudes).rev().map(magnitude);
         let levels = negative.chain([0.0]).chain(positive).collect();
         Ok(match self.rounding {
-            LogRounding::Nearest => {
-                Codes { levels: Levels::Table(levels), mask: Mask::Between(-1.0, 1.0) }
-            }
+            LogRounding::Nearest => Codes::new(Levels::Table(levels), Mask::Between(-1.0, 1.0)),
             LogRounding::Logarithm => {
                 let end = ratio.sqrt() as f32;
-                Codes { levels: Levels::Logarithms(levels), mask: Mask::Between(-end, end) }
+                Codes::new(Levels::Logarithms(levels), Mask::Between(-end, end))
             }
         })
     }

@@ -52,7 +52,7 @@ impl Grid for Lsq {
             Integers::Symmetric => -max,
         };
         let mask = Mask::Between(min as f32, max as f32);
-        Ok(Codes { levels: Levels::Integers { min, max }, mask })
+        Ok(Codes::new(Levels::Integers { min, max }, mask))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

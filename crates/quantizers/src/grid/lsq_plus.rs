@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
-use crate::{BitWidth, QuantizerError};
+use crate::{BitWidth, QuantizerError, ScaleRule, Shift};
 
 /// Integers of two's complement with a real offset, at 2 to 16 bits.
 ///
@@ -34,7 +34,8 @@ impl Grid for LsqPlus {
         let half = 1 << (bits.get() - 1);
         let (min, max) = (-half, half - 1);
         let mask = Mask::Between(min as f32, max as f32);
-        Ok(Codes { levels: Levels::Integers { min, max }, mask })
+        Ok(Codes::new(Levels::Integers { min, max }, mask)
+            .learned(ScaleRule::Rounding, Some(Shift::Offset)))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -49,7 +49,7 @@ const LEVELS: [f32; 16] = [
 impl Grid for Nf4 {
     fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError> {
         check_width("nf4", bits, 4..=4, "4")?;
-        Ok(Codes { levels: Levels::Table(LEVELS.to_vec()), mask: Mask::Between(-1.0, 1.0) })
+        Ok(Codes::new(Levels::Table(LEVELS.to_vec()), Mask::Between(-1.0, 1.0)))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
-use crate::{BitWidth, QuantizerError};
+use crate::{BitWidth, QuantizerError, ScaleRule};
 
 /// Integers from 0 to $2^b - 1$ without a zero point, at 1 to 16 bits.
 ///
@@ -30,7 +30,7 @@ impl Grid for Pact {
         check_width("pact", bits, 1..=16, "1 to 16")?;
         let max = (1 << bits.get()) - 1;
         let mask = Mask::Between(0.0, (max as f32).next_down()); // alpha itself is outside
-        Ok(Codes { levels: Levels::Integers { min: 0, max }, mask })
+        Ok(Codes::new(Levels::Integers { min: 0, max }, mask).learned(ScaleRule::Clipping, None))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

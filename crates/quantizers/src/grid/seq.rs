@@ -35,7 +35,7 @@ impl Grid for Seq {
         check_width("seq", bits, 2..=7, "2 to 7")?;
         let n: i16 = 1 << (bits.get() - 1);
         let levels = (-n..n).map(|q| (f32::from(q) + 0.5) / f32::from(n)).collect();
-        Ok(Codes { levels: Levels::Table(levels), mask: Mask::Between(-0.99, 0.99) })
+        Ok(Codes::new(Levels::Table(levels), Mask::Between(-0.99, 0.99)))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -36,7 +36,7 @@ impl Symmetric {
 impl Grid for Symmetric {
     fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError> {
         let max = Self::greatest(bits)?;
-        Ok(Codes { levels: Levels::Integers { min: -max, max }, mask: Mask::Rounded })
+        Ok(Codes::new(Levels::Integers { min: -max, max }, Mask::Rounded))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

@@ -28,7 +28,7 @@ impl Grid for Ternary {
     fn codes(&self, bits: BitWidth) -> Result<Codes, QuantizerError> {
         check_width("ternary", bits, 2..=2, "2")?;
         let levels = vec![-2.0 / 3.0, 0.0, 2.0 / 3.0];
-        Ok(Codes { levels: Levels::Table(levels), mask: Mask::Between(-0.99, 0.99) })
+        Ok(Codes::new(Levels::Table(levels), Mask::Between(-0.99, 0.99)))
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {

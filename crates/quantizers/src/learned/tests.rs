@@ -12,7 +12,7 @@ fn lsq(integers: Integers, bits: u8) -> Codes {
 }
 
 fn integers(min: i32, max: i32, mask: Mask) -> Codes {
-    Codes { levels: Levels::Integers { min, max }, mask }
+    Codes::new(Levels::Integers { min, max }, mask)
 }
 
 /// The gradients of one value under a scale of 1 and a gradient of 1.
@@ -112,7 +112,7 @@ fn pact_learns_from_what_is_clipped_above() {
     let params = Params::scale(0.5);
     let quantized = x.map(|x| codes.quantize(x, &params));
     assert_eq!(quantized, [0.0, 0.0, 0.0, 0.5, 7.5, 7.5, 7.5, 7.5]);
-    let rule = AnyGrid::from(Pact {}).scale_rule();
+    let rule = codes.rule;
     let found = Gradients::new(&codes, &params, rule, &x, &g).unwrap();
     assert_eq!(found.input, [0.0, 0.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
     assert_close(found.scaled(15_f64.recip()).scale, 7.0 + 8.0, 1e-12);
@@ -133,7 +133,7 @@ fn stretched_elastic_ternary_and_binary() {
     }
     let binary = codes(&Binary {}, 1);
     for (u, expected) in [(-1.5, (0.0, -1.0)), (-1.0, (1.0, -1.0)), (0.2, (1.0, 1.0))] {
-        let (dw, d_alpha, _) = single(&binary, AnyGrid::from(Binary {}).scale_rule(), u);
+        let (dw, d_alpha, _) = single(&binary, binary.rule, u);
         assert_eq!((dw, d_alpha), expected, "{u}");
     }
     assert_close(gradient_factor(64, 1.0), 0.125, 1e-15);

@@ -312,7 +312,7 @@ mod tests {
             (of(40), params(0.21), (0.21 - 2.0 * 0.37, 0.21 + 1.9 * 0.37)),
             (of(400), params(0.21), (0.21 - 20.0 * 0.37, 0.21 + 19.9 * 0.37)),
         ] {
-            let codes = Codes { levels, mask: Mask::Rounded };
+            let codes = Codes::new(levels, Mask::Rounded);
             for (len, p) in
                 [0, 1, 31, 63, 64, 65, 4_096, 9_000].iter().flat_map(|&it| [(it, 2.0), (it, 2.4)])
             {

@@ -1,8 +1,9 @@
 //! `sublora quantize`.
 
+use sublora::quantizers::Half;
 use sublora::{Orientation, QuantizeCheckpoint};
 
-use crate::args::{Args, OrientationArg, Quantize};
+use crate::args::{Args, HalfArg, OrientationArg, Quantize};
 use crate::bars::Bars;
 use crate::commands::Answer;
 use crate::failure::Failure;
@@ -14,6 +15,10 @@ pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
         granularity: quantize.granularity,
         grid: quantize.grid.clone(),
         range: quantize.range.clone(),
+        emulate: quantize.emulate.map(|half| match half {
+            HalfArg::F16 => Half::F16,
+            HalfArg::Bf16 => Half::Bf16,
+        }),
         orientation: match quantize.orientation {
             OrientationArg::Auto => Orientation::Auto,
             OrientationArg::Conv1d => Orientation::Conv1d,

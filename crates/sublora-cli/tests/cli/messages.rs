@@ -69,7 +69,7 @@ fn quantize() {
         "quantize model --bits 2 --granularity channel --range min-max --out q2",
         "quantize model --bits 3 --granularity group:2 --range min-max --quantize-embeddings --out q3 --json",
         "quantize model --out q2",
-        "quantize model --bits 2 --granularity channel --set range.exponent=1 --out q4",
+        "quantize model --bits 2 --granularity channel --set range.exponent=1 --emulate bf16 --out q4",
         "quantize model --granularity channel --set range.exponent=99 --out q5",
         "quantize model --granularity channel --set range.exponents=1 --out q5",
         "quantize model --granularity group:3 --out q5",

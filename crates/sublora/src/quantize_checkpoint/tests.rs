@@ -149,6 +149,7 @@ fn values_are_those_of_the_quantizer_and_the_rest_is_copied() {
             operand,
             grid: Symmetric {}.into(),
             range: MinMax {}.into(),
+            emulate: None,
         };
         let (values, shape) = (float.decode(bytes), [shape[0], shape[1]]);
         let params = quantizer.fit(&values, shape).unwrap();
