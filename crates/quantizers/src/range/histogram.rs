@@ -178,8 +178,8 @@ impl Loss for Density<'_> {
         cells::clipped(self, cells::ends(codes, candidate))
     }
 
-    fn is_rough(&self, _: &Codes) -> bool {
-        false // spread over bins
+    fn fine_step(&self, _: &Codes) -> Option<f32> {
+        None // spread over bins
     }
 }
 

@@ -82,9 +82,13 @@ impl Loss for Values<'_> {
         kernel::clipped(self.values, codes, candidate, self.p)
     }
 
-    fn is_rough(&self, codes: &Codes) -> bool {
+    fn fine_step(&self, codes: &Codes) -> Option<f32> {
         let most = if codes.levels.table().is_some() { 16 } else { usize::MAX };
-        self.values.len() < 32 * codes.count().min(most)
+        match self.values.len() / codes.count().min(most) {
+            0..2 => Some(0.25),
+            2..32 => Some(0.5),
+            _ => None,
+        }
     }
 }
 

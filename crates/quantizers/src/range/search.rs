@@ -6,7 +6,8 @@
 //!    clipped only grows as $f$ falls, so the scan ends, without loss, where that alone costs more than
 //!    the best candidate so far. Around each candidate whose error is within 2 % of the best follow those
 //!    in steps of 1 %. Where values are few for the levels, the error jumps from candidate to candidate:
-//!    then it is within 20 %, and in steps of a quarter of a level, between .05 and .25 %.
+//!    then it is within 20 %, and in steps of half a level (fewer than two values a level: a quarter),
+//!    between .05 and .25 %.
 //! 2. If the grid looks at both ends, the same with the values clipped to $\pm f \max |x|$; then each end
 //!    alone, the other as it stands, in steps of 10 %.
 //! 3. Around the best, both ends together and either end, in steps that are halved down to .25 % (few
@@ -29,8 +30,9 @@ pub(super) trait Loss {
     /// The part of a candidate's error that every range inside its range has too.
     fn clipped(&self, codes: &Codes, candidate: &Params) -> f64;
 
-    /// Whether the values are so few that the error jumps from candidate to candidate.
-    fn is_rough(&self, codes: &Codes) -> bool;
+    /// If the values are so few that the error jumps from candidate to candidate: the part of a level
+    /// in whose steps to look.
+    fn fine_step(&self, codes: &Codes) -> Option<f32>;
 }
 
 /// Scale and zero point of the range inside `extent`, or a little outside, of least error.
@@ -46,17 +48,16 @@ pub(super) fn search(
     let codes = grid.codes(bits)?;
     let params = grid.params(extent, bits)?;
     let error = loss.errors(&codes, &[params])[0];
-    let fine_step = match codes.levels {
-        Levels::Integers { min, max } => 0.25 / (max - min) as f32,
+    let fine_step = loss.fine_step(&codes).map(|part| match codes.levels {
+        Levels::Integers { min, max } => (part / (max - min) as f32).clamp(0.000_5, 0.002_5),
         Levels::Table(_) | Levels::Logarithms(_) => 0.002_5,
-    };
+    });
     let mut search = Search {
         loss,
         extent,
         grid,
         bits,
-        is_rough: loss.is_rough(&codes),
-        fine_step: fine_step.clamp(0.000_5, 0.002_5),
+        fine_step,
         codes,
         whole: error,
         best: (error, [1.0; 2], params),
@@ -80,8 +81,7 @@ struct Search<'a> {
     grid: &'a dyn Grid,
     bits: BitWidth,
     codes: Codes,
-    is_rough: bool,
-    fine_step: f32,
+    fine_step: Option<f32>,
     /// The error of the whole range.
     whole: f64,
     /// Error, factors of the two ends, and what the grid makes of them.
@@ -121,7 +121,7 @@ impl Search<'_> {
                 break;
             }
         }
-        let (share, step) = if self.is_rough { (1.2, self.fine_step) } else { (1.02, 0.01) };
+        let (share, step) = self.fine_step.map_or((1.02, 0.01), |step| (1.2, step));
         let bound = share * self.best.0;
         let steps = (0.02 / step).round() as i32;
         // The last step down is the last one up of the next candidate.
@@ -152,7 +152,7 @@ impl Search<'_> {
     /// Steps from `step` to .03 %, as long as one is for the better.
     fn refine(&mut self, mut step: f32) -> Result<(), QuantizerError> {
         let has_two_ends = self.has_two_ends()?;
-        let least = if self.is_rough { 0.000_3 } else { 0.002 };
+        let least = if self.fine_step.is_some() { 0.000_3 } else { 0.002 };
         while step > least {
             for _ in 0..8 {
                 let (before, [low, high]) = (self.best.0, self.best.1);
