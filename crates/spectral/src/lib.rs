@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod power_law;
+
+pub use error::SpectrumError;
+pub use power_law::{FitStatus, KsFit, KsScratch, PowerLaw};
