@@ -1,6 +1,6 @@
 //! Why a matrix has no spectrum.
 
-/// Why a matrix has no spectrum. A failed *fit* is not an error but a [`FitStatus`](crate::FitStatus).
+/// Why a matrix has no spectrum. A failed *fit* is not an error but a [`FitFailure`](crate::FitFailure).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpectrumError {

@@ -4,4 +4,4 @@ mod error;
 mod power_law;
 
 pub use error::SpectrumError;
-pub use power_law::{FitStatus, KsFit, KsScratch, PowerLaw};
+pub use power_law::{FitFailure, KsFit, KsScratch, PowerLaw};
