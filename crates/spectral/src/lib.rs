@@ -1,7 +1,41 @@
 #![doc = include_str!("../README.md")]
 
+mod bootstrap;
+mod comparison;
 mod error;
+mod hill;
+mod interval;
+mod likelihood_ratio;
 mod power_law;
+mod tilted;
+mod truncated;
 
+pub use bootstrap::{Bootstrap, Uncertainty};
+pub use comparison::{FalseDiscovery, kendall, log_wasserstein, pearson, spearman};
 pub use error::SpectrumError;
-pub use power_law::{FitFailure, KsFit, KsScratch, PowerLaw};
+pub use interval::{Interval, Verdict};
+pub use likelihood_ratio::{Alternative, LikelihoodRatio};
+pub use power_law::{FitFailure, KsScratch, PowerLaw};
+pub use truncated::TruncatedPowerLaw;
+
+/// An exponent from the eigenvalues alone.
+pub trait TailEstimator: Send + Sync {
+    /// The exponent $\alpha$ of the density $x^{-\alpha}$ in the tail of `sorted`, `[N]` ascending
+    /// eigenvalues. Scaling them all does not change it.
+    ///
+    /// # Errors
+    /// Says why `sorted` has no exponent.
+    fn alpha(&self, sorted: &[f64]) -> Result<f64, FitFailure>;
+}
+
+registry::methods! {
+    /// Every estimator of the exponent of a tail.
+    pub enum AnyEstimator: dyn TailEstimator {
+        /// Power law above the threshold of least Kolmogorov-Smirnov distance (Clauset et al. 2009).
+        power_law::KsFit = "ks",
+        /// Hill's estimator over the upper half of the spectrum.
+        hill::Hill = "hill",
+        /// Power law with an exponential cut-off above the same threshold.
+        truncated::Truncated = "truncated",
+    }
+}

@@ -26,6 +26,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::TailEstimator;
+
 /// A fitted power law, density proportional to $x^{-\alpha}$ on $[x_{\min}, \infty)$.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PowerLaw {
@@ -139,6 +141,12 @@ impl KsFit {
         } else {
             Ok(kept)
         }
+    }
+}
+
+impl TailEstimator for KsFit {
+    fn alpha(&self, sorted: &[f64]) -> Result<f64, FitFailure> {
+        self.fit(sorted).map(|fit| fit.alpha)
     }
 }
 
