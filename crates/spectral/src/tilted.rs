@@ -77,17 +77,32 @@ impl Tilted {
             Tilt::Exponential => c <= 1.0 || 1.0 / (c - 1.0) > means[1],
             Tilt::Square => 2.0 / (c * c) > means[1],
         };
+        let power_law = Self { tilt, c, b: 0.0, log_z: -c.ln() };
         if !inwards {
-            return Ok(Self { tilt, c, b: 0.0, log_z: -c.ln() });
+            return Ok(power_law);
         }
-        Self::newton(tilt, means, [c, 0.5 / means[1]])
+        // From a point that is better than the power law, the best of the boundary, no step upwards
+        // ends at the boundary. Close enough to it there is one, as the gradient points inwards.
+        let mut b = 0.5 / means[1];
+        for _ in 0..ITERATIONS {
+            let moments = Moments::of(tilt, [c, b]);
+            if -c * means[0] - b * means[1] - moments.log_z > c.ln() - 1.0 {
+                return Self::newton(tilt, means, [c, b], moments);
+            }
+            b *= 0.5;
+        }
+        Ok(power_law)
     }
 
-    fn newton(tilt: Tilt, means: [f64; 2], start: [f64; 2]) -> Result<Self, FitFailure> {
+    fn newton(
+        tilt: Tilt,
+        means: [f64; 2],
+        start: [f64; 2],
+        moments: Moments,
+    ) -> Result<Self, FitFailure> {
         let value =
             |[c, b]: [f64; 2], moments: &Moments| -c * means[0] - b * means[1] - moments.log_z;
-        let mut at = start;
-        let mut moments = Moments::of(tilt, at);
+        let (mut at, mut moments) = (start, moments);
         for _ in 0..ITERATIONS {
             let gradient = [moments.t - means[0], moments.h - means[1]];
             let determinant = moments.tt * moments.hh - moments.th * moments.th;
