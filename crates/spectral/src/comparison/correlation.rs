@@ -61,7 +61,7 @@ pub fn kendall(pairs: &[(f64, f64)]) -> Option<f64> {
             score += x as i64 * y as i64;
         }
     }
-    let tau = score as f64 / ((distinct_x as f64).sqrt() * (distinct_y as f64).sqrt());
+    let tau = score as f64 / (distinct_x as f64 * distinct_y as f64).sqrt();
     tau.is_finite().then(|| tau.clamp(-1.0, 1.0))
 }
 

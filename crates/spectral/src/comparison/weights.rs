@@ -1,0 +1,141 @@
+//! What quantisation did to the entries, before any spectrum.
+//!
+//! # Definition
+//! For $W$ before and $W'$ after, with Frobenius norms:
+//! relative error $\|W' - W\| / \|W\|$, and $\mathrm{SNR} = -20 \log_{10}$ of it in decibels. Zeros and
+//! distinct levels are counted in $W'$, the latter over the whole matrix: with a scale for every channel
+//! there are about as many levels for every channel.
+
+use crate::SpectrumError;
+
+/// The entries of a matrix after quantisation beside those before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WeightDifference {
+    /// $\|W' - W\|$, the norm of the error.
+    pub error_norm: f64,
+    /// $\|W' - W\| / \|W\|$; 0 for equal matrices, infinite if only $W$ is zero.
+    pub relative_error: f64,
+    /// Signal to noise in decibels; infinite for equal matrices.
+    pub snr_db: f64,
+    /// Share of the entries of $W'$ that are zero.
+    pub zero_fraction: f64,
+    /// Rows of $W'$ that are zero.
+    pub zero_rows: usize,
+    /// Columns of $W'$ that are zero.
+    pub zero_columns: usize,
+    /// Rows and columns that are zero in $W'$ and were not in $W$.
+    pub lost: usize,
+    /// Distinct values in $W'$.
+    pub levels: usize,
+}
+
+impl WeightDifference {
+    /// Compares `before` and `after`.
+    ///
+    /// # Shapes
+    /// - before, after: `[rows, columns]`, row by row
+    ///
+    /// # Errors
+    /// If either does not fill `shape`, the shape is empty, or an entry is not finite.
+    pub fn of(before: &[f32], after: &[f32], shape: [usize; 2]) -> Result<Self, SpectrumError> {
+        let [rows, columns] = shape;
+        for values in [before, after] {
+            check(values, shape)?;
+        }
+        let (mut error, mut signal, mut zeros) = (0.0, 0.0, 0);
+        let mut alive_rows = vec![[false; 2]; rows];
+        let mut alive_columns = vec![[false; 2]; columns];
+        let lines = before.chunks_exact(columns).zip(after.chunks_exact(columns));
+        for (row, (before, after)) in alive_rows.iter_mut().zip(lines) {
+            for (column, (&w, &q)) in alive_columns.iter_mut().zip(before.iter().zip(after)) {
+                let alive = [w != 0.0, q != 0.0];
+                let difference = f64::from(q) - f64::from(w);
+                error += difference * difference;
+                signal += f64::from(w) * f64::from(w);
+                zeros += usize::from(!alive[1]);
+                for line in [&mut *row, column] {
+                    line[0] |= alive[0];
+                    line[1] |= alive[1];
+                }
+            }
+        }
+        let dead = |lines: &[[bool; 2]]| lines.iter().filter(|alive| !alive[1]).count();
+        let lost = |lines: &[[bool; 2]]| lines.iter().filter(|alive| alive[0] && !alive[1]).count();
+        let relative_error = if error == 0.0 { 0.0 } else { (error / signal).sqrt() };
+        Ok(Self {
+            error_norm: error.sqrt(),
+            relative_error,
+            snr_db: -20.0 * relative_error.log10(),
+            zero_fraction: zeros as f64 / after.len() as f64,
+            zero_rows: dead(&alive_rows),
+            zero_columns: dead(&alive_columns),
+            lost: lost(&alive_rows) + lost(&alive_columns),
+            levels: distinct(after),
+        })
+    }
+}
+
+fn check(values: &[f32], shape: [usize; 2]) -> Result<(), SpectrumError> {
+    let entries = shape[0].checked_mul(shape[1]);
+    if entries == Some(0) {
+        return Err(SpectrumError::Empty { shape: shape.to_vec() });
+    }
+    if entries != Some(values.len()) {
+        return Err(SpectrumError::Shape { values: values.len(), shape: shape.to_vec() });
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(SpectrumError::NonFinite { index, value: values[index] }),
+        None => Ok(()),
+    }
+}
+
+/// Distinct values, the two zeros counted as one.
+fn distinct(values: &[f32]) -> usize {
+    let mut bits: Vec<u32> = values.iter().map(|value| (value + 0.0).to_bits()).collect();
+    bits.sort_unstable();
+    bits.dedup();
+    bits.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_matrix_by_hand() {
+        let before = [3.0, 0.4, 0.0, /**/ 0.3, 0.2, 0.0];
+        let after = [3.0, 0.0, 0.0, /**/ -0.0, 0.0, 0.0];
+        let found = WeightDifference::of(&before, &after, [2, 3]).unwrap();
+        let error = 0.16_f64 + 0.09 + 0.04; // .4^2 + .3^2 + .2^2
+        let signal = 9.29; // and 3^2
+        assert!((found.error_norm - error.sqrt()).abs() < 1e-7, "{found:?}");
+        assert!((found.relative_error - (error / signal).sqrt()).abs() < 1e-7, "{found:?}");
+        assert!((found.snr_db - 10.0 * (signal / error).log10()).abs() < 1e-6, "{found:?}");
+        assert!((found.zero_fraction - 5.0 / 6.0).abs() < 1e-15);
+        assert_eq!((found.zero_rows, found.zero_columns), (1, 2));
+        assert_eq!(found.lost, 2); // the second row and the second column: the third was zero before
+        assert_eq!(found.levels, 2); // 3 and 0, with either sign
+    }
+
+    #[test]
+    fn nothing_changed_and_everything_changed() {
+        let equal = WeightDifference::of(&[1.0, 2.0], &[1.0, 2.0], [1, 2]).unwrap();
+        assert_eq!((equal.relative_error, equal.snr_db), (0.0, f64::INFINITY));
+        let nothing = WeightDifference::of(&[0.0], &[0.0], [1, 1]).unwrap();
+        assert_eq!((nothing.relative_error, nothing.lost), (0.0, 0));
+        let noise = WeightDifference::of(&[0.0], &[1.0], [1, 1]).unwrap();
+        assert_eq!((noise.relative_error, noise.snr_db), (f64::INFINITY, f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn what_is_no_pair_of_matrices() {
+        let of = |before: &[f32], after: &[f32], shape| WeightDifference::of(before, after, shape);
+        let shape = of(&[1.0], &[1.0, 2.0], [1, 1]).unwrap_err();
+        assert_eq!(shape, SpectrumError::Shape { values: 2, shape: vec![1, 1] });
+        let empty = of(&[], &[], [0, 3]).unwrap_err();
+        assert_eq!(empty, SpectrumError::Empty { shape: vec![0, 3] });
+        let infinite = of(&[1.0, 2.0], &[1.0, f32::INFINITY], [2, 1]).unwrap_err();
+        assert_eq!(infinite, SpectrumError::NonFinite { index: 1, value: f32::INFINITY });
+        assert!(of(&[1.0], &[1.0], [usize::MAX, 2]).is_err());
+    }
+}
