@@ -2,21 +2,30 @@
 
 mod bootstrap;
 mod comparison;
+mod decomposition;
 mod error;
 mod hill;
 mod interval;
 mod likelihood_ratio;
 mod power_law;
+mod spectrum;
 mod tilted;
 mod truncated;
+mod weights;
 
 pub use bootstrap::{Bootstrap, Uncertainty};
-pub use comparison::{FalseDiscovery, kendall, log_wasserstein, pearson, spearman};
+pub use comparison::{
+    Centre, CollapseLimits, CollapseReason, FalseDiscovery, LayerOutcome, SummarySettings,
+    VariantSummary, WeightDifference, alpha_above, delta_alpha_fixed, kendall, log_wasserstein,
+    pearson, spearman,
+};
 pub use error::SpectrumError;
 pub use interval::{Interval, Verdict};
 pub use likelihood_ratio::{Alternative, LikelihoodRatio};
 pub use power_law::{FitFailure, KsScratch, PowerLaw};
+pub use spectrum::{Route, Spectrum};
 pub use truncated::TruncatedPowerLaw;
+pub use weights::Weights;
 
 /// An exponent from the eigenvalues alone.
 pub trait TailEstimator: Send + Sync {
