@@ -1,0 +1,258 @@
+//! ONNX: the initialisers of a graph, in the file of the model or in others beside it.
+//!
+//! # Reference
+//! onnx/onnx, `onnx/onnx.proto`, of which the messages below are the part with initialisers, and
+//! `docs/ExternalData.md`. Types are numbered by `TensorProto.DataType`.
+//!
+//! # Notes
+//! The file is mapped into memory and not read: elements that stand in it are taken from the map when
+//! they are asked for. External data lie below the model's folder by name; links there are followed, as
+//! a download cache is made of them and whoever writes the model cannot make one. Constants among the nodes and initialisers of nested graphs are not listed.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use bytes::Bytes;
+use memmap2::Mmap;
+use prost::Message;
+
+use crate::checkpoint::{Opened, ReadElements};
+use crate::{Dtype, Error, FileFault, TensorFault, TensorInfo};
+
+#[derive(Message)]
+struct Model {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Graph>,
+}
+
+#[derive(Message)]
+struct Graph {
+    /// Each a [`Description`] and [`Values`].
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    initializer: Vec<Bytes>,
+    #[prost(message, repeated, tag = "15")]
+    sparse_initializer: Vec<Sparse>,
+}
+
+#[derive(Message)]
+struct Sparse {
+    /// Bears the name.
+    #[prost(message, optional, tag = "1")]
+    values: Option<Description>,
+    #[prost(int64, repeated, tag = "3")]
+    dims: Vec<i64>,
+}
+
+/// A `TensorProto` without its elements.
+#[derive(Message)]
+struct Description {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    segment: Option<Bytes>,
+    #[prost(string, tag = "8")]
+    name: String,
+    #[prost(message, repeated, tag = "13")]
+    external_data: Vec<Entry>,
+    /// 1 for external.
+    #[prost(int32, tag = "14")]
+    data_location: i32,
+}
+
+#[derive(Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+/// The elements of a `TensorProto`: `raw_data`, or the field for their type.
+#[derive(Message)]
+#[expect(clippy::struct_field_names, reason = "the names of onnx.proto")]
+struct Values {
+    #[prost(float, repeated, tag = "4")]
+    float_data: Vec<f32>,
+    /// Half precision, bfloat16 and 8-bit floats, an element each.
+    #[prost(int32, repeated, tag = "5")]
+    int32_data: Vec<i32>,
+    #[prost(bytes = "bytes", tag = "9")]
+    raw_data: Bytes,
+    #[prost(double, repeated, tag = "10")]
+    double_data: Vec<f64>,
+}
+
+const EXTERNAL: i32 = 1;
+
+pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    #[expect(unsafe_code, reason = "memmap2 has no safe constructor")]
+    // SAFETY: the map is read-only, and a checkpoint is not written to while it is open, as
+    // `Checkpoint::open` demands. Whoever does breaks this, as with every memory map.
+    let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+    let model = Model::decode(Bytes::from_owner(map)).map_err(Error::file(path))?;
+    let graph = model.graph.ok_or_else(|| Error::file(path)(FileFault::NoGraph))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let (mut tensors, mut places) = (Vec::new(), Vec::new());
+    for message in graph.initializer {
+        let description = Description::decode(message.clone()).map_err(Error::file(path))?;
+        let at = || Error::tensor(path, &description.name);
+        let dtype = dtype(description.data_type);
+        let tensor = tensor(&description.name, dtype, &description.dims).map_err(at())?;
+        if description.segment.is_some() {
+            return Err(at()(TensorFault::Segment));
+        }
+        places.push(if description.data_location == EXTERNAL && tensor.dtype.size().is_some() {
+            external(folder, &tensor, &description.external_data).map_err(at())?
+        } else {
+            Place::Inside(message)
+        });
+        tensors.push(tensor);
+    }
+    for Sparse { values, dims } in graph.sparse_initializer {
+        let name = values.map(|it| it.name).unwrap_or_default();
+        let tensor = tensor(&name, Dtype::other("SPARSE"), &dims);
+        tensors.push(tensor.map_err(Error::tensor(path, &name))?);
+        places.push(Place::Inside(Bytes::new()));
+    }
+    let types = tensors.iter().map(|it| it.dtype.clone()).collect();
+    Ok(Opened { tensors, elements: Box::new(Elements { types, places }) })
+}
+
+fn tensor(name: &str, dtype: Dtype, dims: &[i64]) -> Result<TensorInfo, TensorFault> {
+    let extent = |&it| usize::try_from(it).map_err(|_| TensorFault::NegativeExtent(it));
+    let shape = dims.iter().map(extent).collect::<Result<_, _>>()?;
+    Ok(TensorInfo::new(name, dtype, shape))
+}
+
+/// Where the elements of a tensor are.
+enum Place {
+    /// In this message.
+    Inside(Bytes),
+    /// In another file, from this byte on.
+    Outside { file: PathBuf, offset: u64 },
+}
+
+/// Finds external data and checks that they are there.
+fn external(folder: &Path, tensor: &TensorInfo, entries: &[Entry]) -> Result<Place, TensorFault> {
+    let entry = |key: &str| entries.iter().find(|it| it.key == key).map(|it| &*it.value);
+    let number = |key: &str| match entry(key) {
+        None => Ok(None),
+        Some(value) => value.parse().map(Some).map_err(|_| TensorFault::ExternalNumber {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }),
+    };
+    let location = entry("location").unwrap_or_default();
+    let outside = || TensorFault::Location(location.to_owned());
+    let parts: Vec<_> = Path::new(location).components().collect();
+    let is_inside = |it: &Component| matches!(it, Component::Normal(_) | Component::CurDir);
+    if !parts.iter().all(is_inside) || !matches!(parts.last(), Some(Component::Normal(_))) {
+        return Err(outside());
+    }
+    let file = folder.join(location);
+    let metadata = fs::metadata(&file);
+    let metadata =
+        metadata.map_err(|source| TensorFault::ExternalFile { file: file.clone(), source })?;
+    if !metadata.is_file() {
+        return Err(outside());
+    }
+    let expected = tensor.byte_len()? as u64;
+    let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?.unwrap_or(expected));
+    if length != expected {
+        return Err(TensorFault::Length { expected, found: length });
+    }
+    let size = metadata.len();
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(TensorFault::ExternalRange { file, offset, length, size });
+    }
+    Ok(Place::Outside { file, offset })
+}
+
+struct Elements {
+    types: Vec<Dtype>,
+    places: Vec<Place>,
+}
+
+impl ReadElements for Elements {
+    fn read(
+        &mut self,
+        index: usize,
+        byte_len: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), TensorFault> {
+        bytes.clear();
+        match &self.places[index] {
+            Place::Inside(message) => inside(message, &self.types[index], bytes)?,
+            Place::Outside { file, offset } => {
+                let mut file = File::open(file)?;
+                file.seek(SeekFrom::Start(*offset))?;
+                file.take(byte_len as u64).read_to_end(bytes)?;
+            }
+        }
+        if bytes.len() == byte_len {
+            Ok(())
+        } else {
+            let (expected, found) = (byte_len as u64, bytes.len() as u64);
+            Err(TensorFault::Length { expected, found })
+        }
+    }
+}
+
+/// Appends the elements that stand in a message, in the field that is in use.
+fn inside(message: &Bytes, dtype: &Dtype, bytes: &mut Vec<u8>) -> Result<(), TensorFault> {
+    let values = Values::decode(message.clone()).map_err(std::io::Error::from)?;
+    if !values.raw_data.is_empty() {
+        bytes.extend_from_slice(&values.raw_data);
+        return Ok(());
+    }
+    match dtype {
+        Dtype::F64 => bytes.extend(values.double_data.iter().flat_map(|it| it.to_le_bytes())),
+        Dtype::F32 => bytes.extend(values.float_data.iter().flat_map(|it| it.to_le_bytes())),
+        _ => {
+            let size = dtype.size().unwrap_or(1);
+            let most = (1 << (8 * size)) - 1; // 1 or 2 bytes
+            for &value in &values.int32_data {
+                if !(0..=most).contains(&value) {
+                    return Err(TensorFault::Element { value, most });
+                }
+                bytes.extend_from_slice(&value.to_le_bytes()[..size]);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dtype(data_type: i32) -> Dtype {
+    let other = match data_type {
+        1 => return Dtype::F32,
+        10 => return Dtype::F16,
+        11 => return Dtype::F64,
+        16 => return Dtype::Bf16,
+        17 => return Dtype::F8E4M3,
+        18 => return Dtype::F8E4M3Fnuz,
+        19 => return Dtype::F8E5M2,
+        20 => return Dtype::F8E5M2Fnuz,
+        2 => "U8",
+        3 => "I8",
+        4 => "U16",
+        5 => "I16",
+        6 => "I32",
+        7 => "I64",
+        8 => "STRING",
+        9 => "BOOL",
+        12 => "U32",
+        13 => "U64",
+        14 => "C64",
+        15 => "C128",
+        21 => "U4",
+        22 => "I4",
+        23 => "F4",
+        24 => "F8_E8M0",
+        number => return Dtype::Other(format!("ONNX {number}")),
+    };
+    Dtype::other(other)
+}
