@@ -54,7 +54,7 @@ pub(crate) fn gram_eigenvalues(
 }
 
 /// The lower half of the Gram matrix on the small side, `[M, M]`.
-fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
+pub(crate) fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
     let m = rows.min(cols);
     let mut gram = Mat::zeros(m, m);
     let mut add = |block: MatRef<f64>| {

@@ -4,6 +4,7 @@ mod bootstrap;
 mod comparison;
 mod decomposition;
 mod error;
+mod farms;
 mod hill;
 mod interval;
 mod likelihood_ratio;
@@ -15,11 +16,12 @@ mod weights;
 
 pub use bootstrap::{Bootstrap, Uncertainty};
 pub use comparison::{
-    Centre, CollapseLimits, CollapseReason, FalseDiscovery, LayerOutcome, SummarySettings,
-    VariantSummary, WeightDifference, alpha_above, delta_alpha_fixed, kendall, log_wasserstein,
-    pearson, spearman,
+    Centre, CollapseLimits, CollapseReason, FalseDiscovery, LayerOutcome, NoiseTest,
+    PairedBootstrap, SummarySettings, TopSubspace, VariantSummary, WeightDifference, alpha_above,
+    delta_alpha_fixed, kendall, log_wasserstein, pearson, spearman, with_noise,
 };
 pub use error::SpectrumError;
+pub use farms::{Farms, WindowSpectra};
 pub use interval::{Interval, Verdict};
 pub use likelihood_ratio::{Alternative, LikelihoodRatio};
 pub use power_law::{FitFailure, KsScratch, PowerLaw};

@@ -8,6 +8,7 @@
 //! $O \times I k_h k_w$, is [`Weights::matrix`] with that shape: the values are the same.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use counter_rng::Key;
 
@@ -66,10 +67,15 @@ impl<'a> Weights<'a> {
 
     /// The same entries in random places, each matrix permuted in itself.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "below the length, which is a usize")]
     pub fn permuted(&self, key: &Key) -> Weights<'static> {
         let permute = |(slice, values): (u64, &Cow<[f32]>)| {
-            let places = key.index(slice).permutation(values.len());
-            Cow::Owned(places.into_iter().map(|place| values[place as usize]).collect())
+            let (mut values, mut words) = (values.to_vec(), key.index(slice).words(0));
+            for last in (1..values.len()).rev() {
+                let bound = NonZeroU64::MIN.saturating_add(last as u64);
+                values.swap(last, words.below(bound) as usize);
+            }
+            Cow::Owned(values)
         };
         let slices = (0..).zip(&self.slices).map(permute).collect();
         Weights { slices, shape: self.shape, scale: self.scale }

@@ -3,15 +3,21 @@
 mod collapsed;
 mod correlation;
 mod delta;
+mod difference;
+mod drift;
 mod false_discovery;
+mod noise_floor;
+mod paired;
 mod summary;
 mod wasserstein;
-mod weights;
 
 pub use collapsed::{CollapseLimits, CollapseReason};
 pub use correlation::{kendall, pearson, spearman};
 pub use delta::{alpha_above, delta_alpha_fixed};
+pub use difference::WeightDifference;
+pub use drift::TopSubspace;
 pub use false_discovery::FalseDiscovery;
+pub use noise_floor::{NoiseTest, with_noise};
+pub use paired::PairedBootstrap;
 pub use summary::{Centre, LayerOutcome, SummarySettings, VariantSummary};
 pub use wasserstein::log_wasserstein;
-pub use weights::WeightDifference;

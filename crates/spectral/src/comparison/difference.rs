@@ -6,7 +6,7 @@
 //! distinct levels are counted in $W'$, the latter over the whole matrix: with a scale for every channel
 //! there are about as many levels for every channel.
 
-use crate::SpectrumError;
+use crate::{SpectrumError, Weights};
 
 /// The entries of a matrix after quantisation beside those before.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,7 +40,7 @@ impl WeightDifference {
     pub fn of(before: &[f32], after: &[f32], shape: [usize; 2]) -> Result<Self, SpectrumError> {
         let [rows, columns] = shape;
         for values in [before, after] {
-            check(values, shape)?;
+            Weights::matrix(values, shape)?;
         }
         let (mut error, mut signal, mut zeros) = (0.0, 0.0, 0);
         let mut alive_rows = vec![[false; 2]; rows];
@@ -72,20 +72,6 @@ impl WeightDifference {
             lost: lost(&alive_rows) + lost(&alive_columns),
             levels: distinct(after),
         })
-    }
-}
-
-fn check(values: &[f32], shape: [usize; 2]) -> Result<(), SpectrumError> {
-    let entries = shape[0].checked_mul(shape[1]);
-    if entries == Some(0) {
-        return Err(SpectrumError::Empty { shape: shape.to_vec() });
-    }
-    if entries != Some(values.len()) {
-        return Err(SpectrumError::Shape { values: values.len(), shape: shape.to_vec() });
-    }
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(SpectrumError::NonFinite { index, value: values[index] }),
-        None => Ok(()),
     }
 }
 
