@@ -130,3 +130,54 @@ impl Checkpoint {
         read.map_err(Error::tensor(path, &tensor.name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::testing::fixture;
+
+    /// Opens a folder with files of the fixtures under other names, and an index.
+    fn open(files: &[(&str, &str)], index: &str) -> Result<Checkpoint, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        for (from, to) in files {
+            fs::copy(fixture(from), folder.path().join(to)).unwrap();
+        }
+        let path = folder.path().join("model.safetensors.index.json");
+        fs::write(&path, format!(r#"{{"weight_map": {{{index}}}}}"#)).unwrap();
+        Checkpoint::open(&path)
+    }
+
+    #[test]
+    fn shards_that_contradict_their_index() {
+        let file = ("model.safetensors", "a.safetensors");
+        let error = open(&[file], r#""scale": "a.safetensors", "absent": "a.safetensors""#).err();
+        let Some(Error::File { fault: FileFault::MissingTensor { tensor, shard }, .. }) = error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!((&*tensor, &*shard), ("absent", "a.safetensors"));
+        let error = open(&[file], r#""scale": "b.safetensors""#).err();
+        assert!(matches!(error, Some(Error::Io { path, .. }) if path.ends_with("b.safetensors")));
+        let both = [file, ("model.safetensors", "b.safetensors")];
+        let error = open(&both, r#""scale": "a.safetensors", "steps": "b.safetensors""#).err();
+        let Some(Error::Duplicate { tensor, first, second }) = error else { panic!("{error:?}") };
+        assert_eq!(tensor, "steps"); // the first in the file
+        assert!(first.ends_with("a.safetensors") && second.ends_with("b.safetensors"));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        fs::copy(fixture("model.safetensors"), &path).unwrap();
+        let mut checkpoint = Checkpoint::open(&path).unwrap();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1_500).unwrap();
+        let last = checkpoint.tensors().iter().position(|it| it.name == "f8.e5m2fnuz").unwrap();
+        let mut values = vec![1.0];
+        let error = checkpoint.read(last, &mut values).unwrap_err();
+        assert!(matches!(error, Error::Tensor { fault: TensorFault::Unreadable(_), .. }));
+        assert!(values.is_empty());
+    }
+}

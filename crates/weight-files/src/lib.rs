@@ -16,6 +16,8 @@ mod unique_map;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod testing;
 
 pub use checkpoint::Checkpoint;
 pub use dtype::Dtype;

@@ -256,3 +256,108 @@ impl<'a> Text<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tensor_fault;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [&MAGIC[..], &[1, 0], &length, header.as_bytes(), data].concat()
+    }
+
+    fn parse(header: &str) -> Result<Header, TensorFault> {
+        Header::read(&mut &file(header, &[])[..])
+    }
+
+    #[test]
+    fn headers_as_they_are_written() {
+        let cases = [
+            (
+                "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   \n",
+                "F32",
+                &[3, 4][..],
+            ),
+            ("{'shape':(),'fortran_order':True,'descr':\">f8\"}", "F64", &[]),
+            ("{'descr': '|u1', 'fortran_order': False, 'shape': (7,), }", "U8", &[7]),
+            ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "numpy |O", &[1]),
+            ("{'descr': 'é4', 'fortran_order': False, 'shape': (1,), }", "numpy é4", &[1]),
+            (
+                "{'descr': [('a]', '<f4'), ('b', '<i8', (2,))], 'fortran_order': False, 'shape': (2,)}",
+                "numpy structure",
+                &[2],
+            ),
+        ];
+        for (text, dtype, shape) in cases {
+            let tensor = parse(text).unwrap().tensor("w");
+            assert_eq!((&*tensor.dtype.to_string(), &*tensor.shape), (dtype, shape), "{text}");
+        }
+    }
+
+    #[test]
+    fn headers_that_are_none() {
+        let cases = [
+            ("", "dictionary"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), 'x': 1}", "dictionary"),
+            ("{'descr': '<f4' 'fortran_order': False, 'shape': (3, 4)}", "dictionary"),
+            ("{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': ()}", "dictionary"),
+            ("{'descr': '<f4', 'fortran_order': False}", "shape"),
+            ("{'descr': '<f4', 'shape': ()}", "fortran_order"),
+            ("{'fortran_order': False, 'shape': ()}", "descr"),
+            ("{'descr': '<f4, 'fortran_order': False, 'shape': ()}", "dictionary"),
+            ("{'descr': '<f4', 'fortran_order': 0, 'shape': ()}", "fortran_order"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}", "shape"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "shape"),
+            ("{'descr': '<f4', 'fortran_order': False, 'shape': (3", "shape"),
+            (&format!("{{'descr': {}", "[(".repeat(20_000)), "descr"),
+            (&format!("{{'descr': {}", "]".repeat(20_000)), "descr"),
+        ];
+        for (text, part) in cases {
+            let found = parse(text);
+            assert!(
+                matches!(found, Err(TensorFault::NpyHeader(it)) if it == part),
+                "{text:.60}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn preambles_that_are_none() {
+        let good = file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", &[0; 4]);
+        for (at, byte) in [(0, 0), (5, b'y'), (6, 0), (6, 4)] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            assert!(matches!(tensor_fault("w.npy", &bad).1, TensorFault::NpyPreamble));
+        }
+        assert!(matches!(tensor_fault("w.npy", &good[..7]).1, TensorFault::NpyPreamble));
+        let long = [&MAGIC[..], &[2, 0], &u32::MAX.to_le_bytes(), b"{"].concat();
+        assert!(matches!(tensor_fault("w.npy", &long).1, TensorFault::NpyHeader("length")));
+    }
+
+    #[test]
+    fn shapes_that_lie() {
+        let of =
+            |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}");
+        for length in [11, 13] {
+            let (tensor, fault) = tensor_fault("w.npy", &file(&of("(3,)"), &vec![0; length]));
+            assert_eq!(tensor, "w");
+            let found = length as u64;
+            assert!(
+                matches!(fault, TensorFault::Length { expected: 12, found: it } if it == found)
+            );
+        }
+        let extent = 1_u64 << 40;
+        let (_, fault) = tensor_fault("w.npy", &file(&of(&format!("({extent}, {extent})")), &[]));
+        assert!(matches!(fault, TensorFault::Shape(_)));
+    }
+
+    #[test]
+    fn orders_of_a_box() {
+        // 2 x 3 x 2, where element (i, j, k) is 100 i + 10 j + k
+        let fortran = [0, 100, 10, 110, 20, 120, 1, 101, 11, 111, 21, 121];
+        let c = [0, 1, 10, 11, 20, 21, 100, 101, 110, 111, 120, 121];
+        assert_eq!(row_major(&fortran, 1, &[2, 3, 2]), c);
+        assert!(row_major(&[], 4, &[2, 0, 3]).is_empty());
+    }
+}

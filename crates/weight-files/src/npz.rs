@@ -53,3 +53,55 @@ impl ReadElements for Elements {
         Header::read(&mut entry)?.read_elements(&mut entry, byte_len, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::testing::{archive, archive_with_repeated, file_fault, fixture, tensor_fault};
+    use crate::{FileFault, TensorFault};
+
+    fn npy(shape: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}");
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn bombs_and_entries_that_lie() {
+        // 2^28 elements: 1 GiB, of an archive of a few hundred bytes
+        let bomb = archive(&[("w.npy", &npy("(268435456,)", &[0; 64]))]);
+        let (tensor, fault) = tensor_fault("x.npz", &bomb);
+        let most = (bomb.len() as u64) * 64 + (1 << 26);
+        assert_eq!(tensor, "w");
+        assert!(
+            matches!(fault, TensorFault::TooLarge { bytes: 0x4000_0000, most: it } if it == most)
+        );
+        // 2^22 elements, 16 MiB, are allowed; they are not there
+        for (shape, expected, found) in [("(4194304,)", 1 << 24, 64), ("(15,)", 60, 61)] {
+            let (_, fault) = tensor_fault("x.npz", &archive(&[("a/w.npy", &npy(shape, &[0; 64]))]));
+            let lengths = (expected, found);
+            assert!(
+                matches!(fault, TensorFault::Length { expected, found } if (expected, found) == lengths)
+            );
+        }
+        let (_, fault) = tensor_fault("x.npz", &archive(&[("w.npy", b"text")]));
+        assert!(matches!(fault, TensorFault::NpyPreamble));
+    }
+
+    #[test]
+    fn archives_that_are_none() {
+        assert!(matches!(file_fault("x.npz", b"text"), FileFault::Zip(_)));
+        let repeated = archive_with_repeated("a.npy", "b.npy", &npy("(1,)", &[0; 4]));
+        assert!(matches!(file_fault("x.npz", &repeated), FileFault::RepeatedEntry));
+    }
+
+    #[test]
+    fn elements_that_contradict_their_sum() {
+        let mut bytes = fs::read(fixture("model.npz")).unwrap();
+        let at = bytes.windows(6).position(|it| it == b"\x93NUMPY").unwrap();
+        bytes[at + 128] ^= 1; // the first element
+        let (_, fault) = tensor_fault("x.npz", &bytes);
+        assert!(matches!(fault, TensorFault::Unreadable(_)), "{fault}");
+    }
+}

@@ -256,3 +256,133 @@ fn dtype(data_type: i32) -> Dtype {
     };
     Dtype::other(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{error, file_fault, tensor_fault};
+
+    fn floats(dims: &[i64]) -> Description {
+        Description {
+            dims: dims.to_vec(),
+            data_type: 1,
+            name: "w".into(),
+            ..Description::default()
+        }
+    }
+
+    fn file(tensors: &[(Description, Values)]) -> Vec<u8> {
+        let message = |(description, values): &(Description, Values)| {
+            Bytes::from([description.encode_to_vec(), values.encode_to_vec()].concat())
+        };
+        let initializer = tensors.iter().map(message).collect();
+        Model { graph: Some(Graph { initializer, sparse_initializer: vec![] }) }.encode_to_vec()
+    }
+
+    fn fault(description: Description, values: Values) -> TensorFault {
+        let (tensor, fault) = tensor_fault("x.onnx", &file(&[(description, values)]));
+        assert_eq!(tensor, "w");
+        fault
+    }
+
+    #[test]
+    fn files_that_are_no_models() {
+        assert!(matches!(file_fault("x.onnx", b""), FileFault::NoGraph));
+        // A graph of 127 bytes, of which one is there; text; 10,000 nested groups
+        for bytes in [&b"\x3a\x7f\x00"[..], b"text", &b"\x0b".repeat(10_000)] {
+            assert!(matches!(file_fault("x.onnx", bytes), FileFault::Protobuf(_)));
+        }
+    }
+
+    #[test]
+    fn tensors_that_lie() {
+        let none = Values::default;
+        let length = fault(floats(&[3]), Values { raw_data: Bytes::from(vec![0; 11]), ..none() });
+        assert!(matches!(length, TensorFault::Length { expected: 12, found: 11 }));
+        let length = fault(floats(&[3]), Values { float_data: vec![0.0; 4], ..none() });
+        assert!(matches!(length, TensorFault::Length { expected: 12, found: 16 }));
+        assert!(matches!(fault(floats(&[3, -1]), none()), TensorFault::NegativeExtent(-1)));
+        assert!(matches!(fault(floats(&[i64::MAX, 3]), none()), TensorFault::Shape(_)));
+        let huge = fault(floats(&[1 << 50]), none());
+        assert!(matches!(huge, TensorFault::Length { expected: 0x10_0000_0000_0000, found: 0 }));
+        for value in [-1, 65_536] {
+            let halves = Description { data_type: 10, ..floats(&[1]) };
+            let fault = fault(halves, Values { int32_data: vec![value], ..none() });
+            assert!(
+                matches!(fault, TensorFault::Element { value: it, most: 65_535 } if it == value)
+            );
+        }
+        let segment = Description { segment: Some(Bytes::new()), ..floats(&[1]) };
+        assert!(matches!(fault(segment, none()), TensorFault::Segment));
+        let twice = file(&[(floats(&[0]), none()), (floats(&[0]), none())]);
+        assert!(
+            matches!(error("x.onnx", &twice), Error::Duplicate { tensor, .. } if tensor == "w")
+        );
+    }
+
+    /// What is wrong with a model whose 12 bytes are external data of this description. The folder holds
+    /// `data` of 16 bytes, in the one above there is a `secret`.
+    fn external_fault(entries: &[(&str, &str)]) -> TensorFault {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model");
+        fs::create_dir(&model).unwrap();
+        fs::write(folder.path().join("secret"), [0; 16]).unwrap();
+        fs::write(model.join("data"), [0; 16]).unwrap();
+        let external_data = entries
+            .iter()
+            .map(|(key, value)| Entry { key: (*key).into(), value: (*value).into() })
+            .collect();
+        let description = Description { data_location: 1, external_data, ..floats(&[3]) };
+        fs::write(model.join("x.onnx"), file(&[(description, Values::default())])).unwrap();
+        match crate::testing::try_all(&model) {
+            Err(Error::Tensor { fault, .. }) => fault,
+            Ok(()) => panic!("{entries:?} is accepted"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn paths_out_of_the_folder() {
+        let absolute = std::env::temp_dir().join("secret").to_string_lossy().into_owned();
+        for location in ["../secret", "a/../../secret", "/secret", &absolute, "", ".", ".."] {
+            let fault = external_fault(&[("location", location)]);
+            assert!(matches!(&fault, TensorFault::Location(it) if it == location), "{fault}");
+        }
+        assert!(matches!(external_fault(&[]), TensorFault::Location(_)));
+        let absent = external_fault(&[("location", "./absent")]);
+        assert!(
+            matches!(&absent, TensorFault::ExternalFile { file, .. } if file.ends_with("absent"))
+        );
+    }
+
+    #[test]
+    fn ranges_out_of_the_file() {
+        let at = |key, value| external_fault(&[("location", "data"), (key, value)]);
+        for offset in ["5", "18446744073709551615"] {
+            let fault = at("offset", offset);
+            assert!(
+                matches!(fault, TensorFault::ExternalRange { offset: it, length: 12, size: 16, .. } if it.to_string() == offset)
+            );
+        }
+        for value in ["-1", "18446744073709551616", "x", ""] {
+            let fault = at("offset", value);
+            assert!(
+                matches!(&fault, TensorFault::ExternalNumber { key, value: it } if key == "offset" && it == value)
+            );
+        }
+        assert!(matches!(at("length", "16"), TensorFault::Length { expected: 12, found: 16 }));
+    }
+
+    #[test]
+    fn sparse_initialisers_are_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.onnx");
+        let sparse = Sparse { values: Some(floats(&[1])), dims: vec![4, 5] };
+        let graph = Graph { initializer: vec![], sparse_initializer: vec![sparse] };
+        fs::write(&path, Model { graph: Some(graph) }.encode_to_vec()).unwrap();
+        let checkpoint = crate::Checkpoint::open(&path).unwrap();
+        let tensor = &checkpoint.tensors()[0];
+        assert_eq!((&*tensor.name, &*tensor.shape), ("w", &[4, 5][..]));
+        assert_eq!(tensor.dtype.why_not_read(), Some("the tensor is stored sparsely"));
+    }
+}

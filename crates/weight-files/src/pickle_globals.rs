@@ -307,3 +307,82 @@ impl<R: BufRead> Walk<'_, R> {
         if skipped == length { Ok(()) } else { Err(Stop::Unreadable) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(pickle: &[u8]) -> Option<String> {
+        match check_globals(&mut &pickle[..], 1) {
+            Ok(()) => None,
+            Err(FileFault::Global(name)) => Some(name),
+            Err(fault) => Some(fault.to_string()),
+        }
+    }
+
+    #[test]
+    fn names_of_programs_by_every_way() {
+        // pickle.dumps of an object whose __reduce__ is (os.system, ("id",)), by protocol
+        let programs: [&[u8]; 5] = [
+            b"cposix\nsystem\np0\n(Vid\np1\ntp2\nRp3\n.",
+            b"\x80\x02cposix\nsystem\nq\x00X\x02\x00\x00\x00idq\x01\x85q\x02Rq\x03.",
+            b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94.",
+            // the same behind the memo, by index and by line
+            b"\x80\x04\x8c\x06system\x94\x8c\x05posix\x940h\x01h\x00\x93\x8c\x02id\x85R.",
+            b"Vposix\np7\n0Vsystem\np8\n0g7\ng8\n\x93.",
+        ];
+        for program in programs {
+            assert_eq!(refused(program).as_deref(), Some("posix.system"), "{program:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_followed() {
+        for program in [
+            &b"\x80\x04\x8c\x05posix\x8c\x06systemN0\x93."[..], // something between the strings
+            b"\x80\x04N\x8c\x06system\x93.",
+            b"\x80\x04h\x05h\x06\x93.",
+        ] {
+            assert_eq!(refused(program), Some(FileFault::HiddenGlobal.to_string()), "{program:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_data() {
+        for (module, name) in [
+            ("torch._utils", "_rebuild_tensor_v2"),
+            ("torch", "bfloat16"),
+            ("torch.nn.modules.linear", "Linear"),
+            ("collections", "OrderedDict"),
+        ] {
+            assert!(is_allowed(module, name), "{module}.{name}");
+        }
+        for (module, name) in [
+            ("builtins", "eval"),
+            ("builtins", "getattr"),
+            ("torch", "load"),
+            ("torch.storage", "_load_from_bytes"),
+            ("torch.nn.modules.linear", "torch.os.system"), // a dotted name
+            ("torch.nn.modules", "x"),
+            ("__main__", "Net"),
+        ] {
+            assert!(!is_allowed(module, name), "{module}.{name}");
+        }
+    }
+
+    #[test]
+    fn operands_are_skipped_not_read() {
+        // A GLOBAL inside of a string, of bytes, of a long and of a line
+        for data in [
+            &b"X\x0f\x00\x00\x00cposix\nsystem\n."[..],
+            b"C\x0fcposix\nsystem\n.",
+            b"\x8a\x0fcposix\nsystem\n.",
+            b"Vcposix\n.",
+        ] {
+            assert_eq!(refused(data), None, "{data:?}");
+        }
+        // One behind all of these
+        let all = b"\x80\x05\x95\0\0\0\0\0\0\0\0K\x01M\x01\x02J\x01\x02\x03\x04G\0\0\0\0\0\0\0\0\x8a\x01\x05B\x01\0\0\0x\x8e\x01\0\0\0\0\0\0\0xI1\nF1.5\ncos\nsystem\n.";
+        assert_eq!(refused(all).as_deref(), Some("os.system"));
+    }
+}

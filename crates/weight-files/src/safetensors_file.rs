@@ -86,3 +86,66 @@ fn dtype(dtype: FileDtype) -> Dtype {
         other => Dtype::Other(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::FileFault;
+    use crate::testing::file_fault;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn fault(bytes: &[u8]) -> FileFault {
+        file_fault("x.safetensors", bytes)
+    }
+
+    #[test]
+    fn lengths_that_lie() {
+        let short = fault(b"1234567");
+        assert!(matches!(short, FileFault::TooShort { size: 7, least: 8 }));
+        for length in [3, u64::MAX] {
+            let bytes = [&length.to_le_bytes()[..], b"{}"].concat();
+            let expected = (length, 2);
+            let found = fault(&bytes);
+            assert!(
+                matches!(found, FileFault::HeaderLength { length, most } if (length, most) == expected)
+            );
+        }
+        let header = r#"{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#;
+        for found in [7, 9] {
+            let fault = fault(&file(header, &vec![0; found]));
+            let found = found as u64;
+            assert!(
+                matches!(fault, FileFault::DataLength { expected: 8, found: it } if it == found)
+            );
+        }
+    }
+
+    #[test]
+    fn headers_that_lie() {
+        let cases = [
+            ("[]", "expected an object"),
+            ("{", "EOF"),
+            (&"[".repeat(10_000), "expected an object"),
+            (r#"{"w": {"dtype": "F31", "shape": [2], "data_offsets": [0, 8]}}"#, "F31"),
+            // 3 elements in 8 bytes; a hole; more elements than bytes can be counted; two of a name
+            (r#"{"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}"#, "shape"),
+            (r#"{"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}"#, "w"),
+            (
+                r#"{"w": {"dtype": "F32", "shape": [8589934592, 8589934592], "data_offsets": [0, 8]}}"#,
+                "",
+            ),
+            (
+                r#"{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                    "w": {"dtype": "I32", "shape": [2], "data_offsets": [0, 8]}}"#,
+                "`w` twice",
+            ),
+        ];
+        for (header, words) in cases {
+            let fault = fault(&file(header, &[0; 8]));
+            assert!(matches!(fault, FileFault::Json(_)), "{header}: {fault}");
+            assert!(fault.to_string().contains(words), "{header}: {fault}");
+        }
+    }
+}
