@@ -21,7 +21,7 @@ const THRESHOLD: f64 = 1e-5;
 const FEW: usize = 20;
 /// Smallest tail of few values.
 const FEW_TAIL: usize = 8;
-/// Without any tail left: WeightWatcher catches the exception and fails the layer.
+/// With fewer values than these a layer fails.
 const FEWEST: usize = 2;
 
 /// A fit, and what was clipped for it.
@@ -44,9 +44,8 @@ pub fn fit(eigenvalues: &[f64]) -> Option<PowerLaw> {
 pub fn fit_clipped(eigenvalues: &[f64]) -> Option<Clipped> {
     let values = above_threshold(eigenvalues);
     let mut scratch = KsScratch::default();
-    let mut without = |k: usize| {
-        fit_positive(&values[..values.len().saturating_sub(k)], &mut scratch)
-    };
+    let mut without =
+        |k: usize| fit_positive(&values[..values.len().saturating_sub(k)], &mut scratch);
     let raw = without(0)?;
     let mut clipped = Clipped { fit: raw, fingers: 0, raw_alpha: raw.alpha };
     let (mut dropped, mut last) = (0, raw);
@@ -130,7 +129,7 @@ mod tests {
 
     #[test]
     fn clipping_fails_for_want_of_points_it_does_not_use() {
-        let values: Vec<f64> = (1..=10).map(|x| f64::from(x * x)).collect();
+        let values: Vec<f64> = (10..20).map(f64::from).collect();
         assert!(fit(&values).is_some());
         assert_eq!(fit_clipped(&values), None);
     }

@@ -1,30 +1,47 @@
 #![doc = include_str!("../README.md")]
 
+mod analysis;
 mod bootstrap;
+mod columns;
 mod comparison;
+pub mod compat;
+#[cfg(test)]
+mod conformance;
 mod decomposition;
+mod erg;
 mod error;
 mod farms;
 mod hill;
 mod interval;
 mod likelihood_ratio;
+mod marchenko_pastur;
+mod mode;
+mod norms;
 mod power_law;
+mod randomized;
 mod spectrum;
 mod tilted;
 mod truncated;
 mod weights;
 
+pub use analysis::Analysis;
 pub use bootstrap::{Bootstrap, Uncertainty};
+pub use columns::{Cell, Columns, plain_means};
 pub use comparison::{
     Centre, CollapseLimits, CollapseReason, FalseDiscovery, LayerOutcome, NoiseTest,
     PairedBootstrap, SummarySettings, TopSubspace, VariantSummary, WeightDifference, alpha_above,
     delta_alpha_fixed, kendall, log_wasserstein, pearson, spearman, with_noise,
 };
+pub use erg::UnitProductTail;
 pub use error::SpectrumError;
 pub use farms::{Farms, WindowSpectra};
 pub use interval::{Interval, Verdict};
 pub use likelihood_ratio::{Alternative, LikelihoodRatio};
+pub use marchenko_pastur::MarchenkoPastur;
+pub use mode::Mode;
+pub use norms::{entropy, log_alpha_norm, norm, rank, stable_rank};
 pub use power_law::{FitFailure, KsScratch, PowerLaw};
+pub use randomized::Randomized;
 pub use spectrum::{Route, Spectrum};
 pub use truncated::TruncatedPowerLaw;
 pub use weights::Weights;

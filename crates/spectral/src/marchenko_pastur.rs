@@ -69,9 +69,9 @@ impl MarchenkoPastur {
             Density::estimate(&scaled.collect::<Vec<_>>())?
         };
         let distance = |sigma: f64| match (larger == smaller, mode) {
-            (true, Mode::Compat) => density.from_quarter_circle(sigma, 2.0),
-            (true, Mode::Strict) => density.from_quarter_circle(sigma, 2.0 * sigma.abs()),
-            (false, _) => density.from_bulk(sigma, spread),
+            (true, Mode::Compat) => density.circle_distance(sigma, 2.0),
+            (true, Mode::Strict) => density.circle_distance(sigma, 2.0 * sigma.abs()),
+            (false, _) => density.bulk_distance(sigma, spread),
         };
         let unit = max.sqrt() / (1.0 + spread);
         let (sigma, least) = first_minimum(distance, 0.05 * unit, 2.0 * unit, 0.01 * unit)?;
@@ -107,7 +107,11 @@ impl Density {
         let mut sums = vec![0.0; POINTS];
         for value in values {
             let from = ((value - HALF_WIDTH) / step).max(0.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in 0..999")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "in 0..999"
+            )]
             for (point, sum) in sums.iter_mut().enumerate().skip(from as usize) {
                 let near = 1.0 - (point as f64 * step - value).abs() / HALF_WIDTH;
                 if near > 0.0 {
@@ -117,9 +121,10 @@ impl Density {
                 }
             }
         }
-        let places = sums.into_iter().enumerate().map(|(point, sum)| {
-            (point as f64 * step, sum / (values.len() as f64 * HALF_WIDTH))
-        });
+        let places = sums
+            .into_iter()
+            .enumerate()
+            .map(|(point, sum)| (point as f64 * step, sum / (values.len() as f64 * HALF_WIDTH)));
         let points: Vec<_> = places.filter(|&(_, density)| density > LEAST_DENSITY).collect();
         let first = *points.first()?;
         let mode = points.iter().fold(first, |best, &it| if it.1 > best.1 { it } else { best }).0;
@@ -127,7 +132,7 @@ impl Density {
     }
 
     /// Squared distance from the law of eigenvalues.
-    fn from_bulk(&self, sigma: f64, spread: f64) -> f64 {
+    fn bulk_distance(&self, sigma: f64, spread: f64) -> f64 {
         let [a, b] = [1.0 - spread, 1.0 + spread].map(|edge| (sigma * edge).powi(2));
         let last = self.points[self.points.len() - 1].0;
         if b < self.mode || b > last || a > self.mode {
@@ -138,7 +143,7 @@ impl Density {
     }
 
     /// Squared distance from the law of singular values, whose largest is `edge`.
-    fn from_quarter_circle(&self, sigma: f64, edge: f64) -> f64 {
+    fn circle_distance(&self, sigma: f64, edge: f64) -> f64 {
         self.distance(|x| (edge * edge - x * x).sqrt() / (PI * sigma * sigma))
     }
 

@@ -61,7 +61,9 @@ mod tests {
         close(log_alpha_norm(&eigenvalues, 3.0), 1.0); // 1 + 1 + 8
         // p = 1/4, 1/4, 1/2: ln 4 / 2 + ln 2 / 2 = 1.5 ln 2
         close(entropy(&eigenvalues, 3).unwrap(), 1.5 * 2.0_f64.ln() / 3.0_f64.ln());
-        assert!((shifted_entropy(&eigenvalues, 3) - entropy(&eigenvalues, 3).unwrap()).abs() < 1e-8);
+        assert!(
+            (shifted_entropy(&eigenvalues, 3) - entropy(&eigenvalues, 3).unwrap()).abs() < 1e-8
+        );
     }
 
     #[test]

@@ -48,27 +48,36 @@ pub struct PowerLaw {
 /// Why there is no fit. Written in the column `fit_status`, where a fit is `ok`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
+#[error("{}", self.name())]
 #[non_exhaustive]
 pub enum FitFailure {
     /// Fewer values than the smallest allowed tail.
-    #[error("too_few")]
     TooFew,
     /// No spread above any candidate: $S_i \le 10^{-12} n$.
-    #[error("tied")]
     Tied,
     /// No value above zero.
-    #[error("all_zero")]
     AllZero,
     /// A value is NaN or infinite.
-    #[error("nonfinite")]
     #[serde(rename = "nonfinite")]
     NonFinite,
     /// Most values are zero beside the largest: the rank has collapsed.
-    #[error("degenerate")]
     Degenerate,
     /// The best tail is the smallest allowed: the distance would fall further below it.
-    #[error("boundary")]
     Boundary,
+}
+
+impl FitFailure {
+    /// The word for it in the column `fit_status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TooFew => "too_few",
+            Self::Tied => "tied",
+            Self::AllZero => "all_zero",
+            Self::NonFinite => "nonfinite",
+            Self::Degenerate => "degenerate",
+            Self::Boundary => "boundary",
+        }
+    }
 }
 
 /// The strict fit: what is left out, and how few values may be a tail.
