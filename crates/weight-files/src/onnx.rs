@@ -5,8 +5,8 @@
 //! `docs/ExternalData.md`. Types are numbered by `TensorProto.DataType`.
 //!
 //! # Notes
-//! The file is mapped into memory and not read: elements that stand in it are taken from the map when
-//! they are asked for. External data lie below the model's folder by name; links there are followed, as
+//! The file is mapped into memory to find its tensors; `raw_data` is then read from the file like
+//! external data, so that the map holds no more than what lies between. External data lie below the model's folder by name; links there are followed, as
 //! a download cache is made of them and whoever writes the model cannot make one. Constants among the nodes and initialisers of nested graphs are not listed.
 
 use std::fs::{self, File};
@@ -44,7 +44,7 @@ struct Sparse {
     dims: Vec<i64>,
 }
 
-/// A `TensorProto` without its elements.
+/// A `TensorProto`, with its elements where they are bytes.
 #[derive(Message)]
 struct Description {
     #[prost(int64, repeated, tag = "1")]
@@ -55,6 +55,8 @@ struct Description {
     segment: Option<Bytes>,
     #[prost(string, tag = "8")]
     name: String,
+    #[prost(bytes = "bytes", tag = "9")]
+    raw_data: Bytes,
     #[prost(message, repeated, tag = "13")]
     external_data: Vec<Entry>,
     /// 1 for external.
@@ -70,7 +72,7 @@ struct Entry {
     value: String,
 }
 
-/// The elements of a `TensorProto`: `raw_data`, or the field for their type.
+/// The elements of a `TensorProto` that are not in `raw_data`: in the field for their type.
 #[derive(Message)]
 #[expect(clippy::struct_field_names, reason = "the names of onnx.proto")]
 struct Values {
@@ -79,8 +81,6 @@ struct Values {
     /// Half precision, bfloat16 and 8-bit floats, an element each.
     #[prost(int32, repeated, tag = "5")]
     int32_data: Vec<i32>,
-    #[prost(bytes = "bytes", tag = "9")]
-    raw_data: Bytes,
     #[prost(double, repeated, tag = "10")]
     double_data: Vec<f64>,
 }
@@ -93,6 +93,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     // SAFETY: the map is read-only, and a checkpoint is not written to while it is open, as
     // `Checkpoint::open` demands. Whoever does breaks this, as with every memory map.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+    let start = map.as_ptr().addr();
     let model = Model::decode(Bytes::from_owner(map)).map_err(Error::file(path))?;
     let graph = model.graph.ok_or_else(|| Error::file(path)(FileFault::NoGraph))?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -105,10 +106,21 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
         if description.segment.is_some() {
             return Err(at()(TensorFault::Segment));
         }
-        places.push(if description.data_location == EXTERNAL && tensor.dtype.size().is_some() {
+        let raw = &description.raw_data;
+        places.push(if tensor.dtype.size().is_none() {
+            Place::Nowhere
+        } else if description.data_location == EXTERNAL {
             external(folder, &tensor, &description.external_data).map_err(at())?
-        } else {
+        } else if raw.is_empty() {
             Place::Inside(message)
+        } else {
+            let (expected, found) = (tensor.byte_len().map_err(at())? as u64, raw.len() as u64);
+            if expected != found {
+                return Err(at()(TensorFault::Length { expected, found }));
+            }
+            // It is a part of the map, which begins where the file does.
+            let offset = (raw.as_ptr().addr() - start) as u64;
+            Place::At { file: path.to_owned(), offset }
         });
         tensors.push(tensor);
     }
@@ -116,7 +128,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
         let name = values.map(|it| it.name).unwrap_or_default();
         let tensor = tensor(&name, Dtype::other("SPARSE"), &dims);
         tensors.push(tensor.map_err(Error::tensor(path, &name))?);
-        places.push(Place::Inside(Bytes::new()));
+        places.push(Place::Nowhere);
     }
     let types = tensors.iter().map(|it| it.dtype.clone()).collect();
     Ok(Opened { tensors, elements: Box::new(Elements { types, places }) })
@@ -130,10 +142,12 @@ fn tensor(name: &str, dtype: Dtype, dims: &[i64]) -> Result<TensorInfo, TensorFa
 
 /// Where the elements of a tensor are.
 enum Place {
-    /// In this message.
+    /// Of no interest, as their type is not read.
+    Nowhere,
+    /// In this message, in the field for their type.
     Inside(Bytes),
-    /// In another file, from this byte on.
-    Outside { file: PathBuf, offset: u64 },
+    /// In a file, from this byte on.
+    At { file: PathBuf, offset: u64 },
 }
 
 /// Finds external data and checks that they are there.
@@ -169,7 +183,7 @@ fn external(folder: &Path, tensor: &TensorInfo, entries: &[Entry]) -> Result<Pla
     if offset.checked_add(length).is_none_or(|end| end > size) {
         return Err(TensorFault::ExternalRange { file, offset, length, size });
     }
-    Ok(Place::Outside { file, offset })
+    Ok(Place::At { file, offset })
 }
 
 struct Elements {
@@ -186,8 +200,9 @@ impl ReadElements for Elements {
     ) -> Result<(), TensorFault> {
         bytes.clear();
         match &self.places[index] {
+            Place::Nowhere => {}
             Place::Inside(message) => inside(message, &self.types[index], bytes)?,
-            Place::Outside { file, offset } => {
+            Place::At { file, offset } => {
                 let mut file = File::open(file)?;
                 file.seek(SeekFrom::Start(*offset))?;
                 file.take(byte_len as u64).read_to_end(bytes)?;
@@ -202,13 +217,9 @@ impl ReadElements for Elements {
     }
 }
 
-/// Appends the elements that stand in a message, in the field that is in use.
+/// Appends the elements that stand in a message in the field for their type.
 fn inside(message: &Bytes, dtype: &Dtype, bytes: &mut Vec<u8>) -> Result<(), TensorFault> {
     let values = Values::decode(message.clone()).map_err(std::io::Error::from)?;
-    if !values.raw_data.is_empty() {
-        bytes.extend_from_slice(&values.raw_data);
-        return Ok(());
-    }
     match dtype {
         Dtype::F64 => bytes.extend(values.double_data.iter().flat_map(|it| it.to_le_bytes())),
         Dtype::F32 => bytes.extend(values.float_data.iter().flat_map(|it| it.to_le_bytes())),
@@ -297,7 +308,8 @@ mod tests {
     #[test]
     fn tensors_that_lie() {
         let none = Values::default;
-        let length = fault(floats(&[3]), Values { raw_data: Bytes::from(vec![0; 11]), ..none() });
+        let raw = Description { raw_data: Bytes::from(vec![0; 11]), ..floats(&[3]) };
+        let length = fault(raw, none());
         assert!(matches!(length, TensorFault::Length { expected: 12, found: 11 }));
         let length = fault(floats(&[3]), Values { float_data: vec![0.0; 4], ..none() });
         assert!(matches!(length, TensorFault::Length { expected: 12, found: 16 }));
