@@ -3,13 +3,14 @@
 //! # Definition
 //! A permutation keeps every entry and destroys what their places say. The law of Marchenko and Pastur
 //! is fitted to a permuted spectrum (five pooled, if one has fewer than 100 eigenvalues); its spikes are
-//! *traps*: entries too large for their kind. Another permutation gives the distance, the root of the
-//! Jensen-Shannon divergence (natural logarithm) between the sorted eigenvalues, each list divided by
-//! its sum, and the largest eigenvalue to compare with.
+//! *traps*: entries too large for their kind. The distance is the root of the Jensen-Shannon divergence
+//! (natural logarithm) between the sorted eigenvalues, each list divided by its sum; it and the largest
+//! eigenvalue to compare with are those of the first permutation.
 //!
 //! # Notes on the reference implementation
 //! WeightWatcher permutes by NumPy's global generator; we by a key. Numbers agree in distribution only,
-//! and those of a matrix of low rank scatter with the permutation: report several.
+//! and those of a matrix of low rank scatter with the permutation: report several. It draws one more
+//! permutation for the distance: each column has the same distribution without.
 
 use counter_rng::Key;
 
@@ -47,18 +48,19 @@ impl Randomized {
         mode: Mode,
     ) -> Result<Self, SpectrumError> {
         let replica = |i| Spectrum::from_weights(&weights.permuted(&key.index(i)), Route::Gram);
-        let count = if spectrum.eigenvalues().len() < FEW { POOLED } else { 1 };
-        let mut pooled = Vec::new();
-        for i in 1..=count {
-            pooled.extend_from_slice(replica(i)?.eigenvalues());
+        let first = replica(0)?;
+        let mut pooled = first.eigenvalues().to_vec();
+        if pooled.len() < FEW {
+            for i in 1..POOLED {
+                pooled.extend_from_slice(replica(i)?.eigenvalues());
+            }
+            pooled.sort_unstable_by(f64::total_cmp);
         }
-        pooled.sort_unstable_by(f64::total_cmp);
-        let single = replica(0)?;
         Ok(Self {
             largest: pooled.last().copied().unwrap_or(0.0),
-            distance: jensen_shannon(spectrum.eigenvalues(), single.eigenvalues()),
-            soft_rank: single.largest() / spectrum.largest(),
-            excess: spectrum.largest() - single.largest(),
+            distance: jensen_shannon(spectrum.eigenvalues(), first.eigenvalues()),
+            soft_rank: first.largest() / spectrum.largest(),
+            excess: spectrum.largest() - first.largest(),
             bulk: MarchenkoPastur::fit(
                 &pooled,
                 spectrum.larger_side(),
