@@ -8,8 +8,8 @@
 
 Everything goes to `crates/weight-files/tests/fixtures` (or `--out DIR`), below 100 kB altogether, the
 same bytes from every run with the pinned versions (but for `legacy.pt`, whose storages are named by
-their addresses in memory). `expected.safetensors` holds every tensor of the
-checkpoint whose elements are read, converted to single precision by PyTorch; the 8-bit floats are all
+their addresses in memory). `expected.safetensors` holds every tensor of the checkpoint whose elements
+are read, converted to single precision by PyTorch; the 8-bit floats are all
 256 codes of their types. The formats:
 
 model.safetensors       all tensors
