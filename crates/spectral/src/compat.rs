@@ -108,7 +108,7 @@ mod tests {
         assert!(tied.alpha.is_infinite() && tied.sigma.is_infinite());
         assert_eq!((tied.distance.to_bits(), tied.tail), (0.5_f64.to_bits(), 2));
         let few = fit(&[1.0; 9]).unwrap(); // sigma = -1/sqrt 9
-        assert_eq!([few.alpha, few.sigma, few.distance], [0.0, -1.0 / 3.0, 1.0]);
+        assert_eq!((few.alpha, few.sigma, few.distance), (0.0, -1.0 / 3.0, 1.0));
     }
 
     #[test]

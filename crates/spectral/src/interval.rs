@@ -21,6 +21,16 @@ pub enum Verdict {
     UnderTrained,
 }
 
+impl Verdict {
+    /// The word in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OverTrained => "over-trained",
+            Self::UnderTrained => "under-trained",
+        }
+    }
+}
+
 impl Interval {
     /// The central interval that holds the share `confidence` of `replicates`, its ends interpolated
     /// linearly between order statistics. None without replicates, or if one is NaN.

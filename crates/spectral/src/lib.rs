@@ -10,6 +10,7 @@ mod conformance;
 mod decomposition;
 mod erg;
 mod error;
+mod estimates;
 mod farms;
 mod hill;
 mod interval;
@@ -28,12 +29,13 @@ pub use analysis::Analysis;
 pub use bootstrap::{Bootstrap, Uncertainty};
 pub use columns::{Cell, Columns, plain_means};
 pub use comparison::{
-    Centre, CollapseLimits, CollapseReason, FalseDiscovery, LayerOutcome, NoiseTest,
-    PairedBootstrap, SummarySettings, TopSubspace, VariantSummary, WeightDifference, alpha_above,
-    delta_alpha_fixed, kendall, log_wasserstein, pearson, spearman, with_noise,
+    Centre, Change, ChangeColumns, CollapseLimits, CollapseReason, Comparison, FalseDiscovery,
+    LayerOutcome, NoiseTest, PairedBootstrap, SummarySettings, TopSubspace, VariantSummary,
+    WeightDifference, alpha_above, delta_alpha_fixed, kendall, log_wasserstein, pearson, spearman,
 };
 pub use erg::UnitProductTail;
 pub use error::SpectrumError;
+pub use estimates::{EstimateColumns, Estimates, Estimation, Measured};
 pub use farms::{Farms, WindowSpectra};
 pub use interval::{Interval, Verdict};
 pub use likelihood_ratio::{Alternative, LikelihoodRatio};

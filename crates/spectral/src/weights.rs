@@ -81,8 +81,33 @@ impl<'a> Weights<'a> {
         Weights { slices, shape: self.shape, scale: self.scale }
     }
 
+    /// These entries plus Gaussian noise, which `key` determines, of Frobenius norm `norm` over all
+    /// matrices together, before the factor.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+    pub fn with_noise(&self, norm: f64, key: &Key) -> Weights<'static> {
+        let mut squares = 0.0;
+        let normals = |(slice, values): (u64, &Cow<[f32]>)| {
+            let (mut noise, mut words) = (vec![0.0; values.len()], key.index(slice).words(0));
+            for pair in noise.chunks_mut(2) {
+                pair.copy_from_slice(&words.normal_pair()[..pair.len()]);
+            }
+            squares += noise.iter().map(|&z| f64::from(z) * f64::from(z)).sum::<f64>();
+            noise
+        };
+        let mut noise: Vec<Vec<f32>> = (0..).zip(&self.slices).map(normals).collect();
+        let scale = if squares > 0.0 { norm / squares.sqrt() } else { 0.0 };
+        for (noise, values) in noise.iter_mut().zip(&self.slices) {
+            for (z, &w) in noise.iter_mut().zip(values.iter()) {
+                *z = (f64::from(w) + scale * f64::from(*z)) as f32;
+            }
+        }
+        let slices = noise.into_iter().map(Cow::Owned).collect();
+        Weights { slices, shape: self.shape, scale: self.scale }
+    }
+
     /// The matrices, each `shape()`, row after row, before the factor.
-    pub fn slices(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub fn slices(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
         self.slices.iter().map(AsRef::as_ref)
     }
 
@@ -144,6 +169,28 @@ mod tests {
         assert_ne!(moved, values);
         moved.sort_unstable_by(f32::total_cmp);
         assert_eq!(moved, values);
+    }
+
+    #[test]
+    fn noise_has_the_norm_asked_for() {
+        let values: Vec<f32> = (0..1001_u16).map(f32::from).collect();
+        let one_norm = |shape: [usize; 4]| {
+            let weights = Weights::kernel(&values, shape).unwrap();
+            let noisy = weights.with_noise(3.0, &Key::from_seed(1));
+            let slices = noisy.slices().flatten().zip(weights.slices().flatten());
+            slices.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+        };
+        for shape in [[7, 11, 1, 13], [143, 7, 1, 1]] {
+            assert!((one_norm(shape) - 3.0).abs() < 1e-3, "rounded to f32 near 1000");
+        }
+        let weights = Weights::matrix(&values, [7, 143]).unwrap();
+        let noisy = |norm, seed| {
+            let noisy = weights.with_noise(norm, &Key::from_seed(seed));
+            noisy.slices().next().unwrap().to_vec()
+        };
+        assert_eq!(noisy(3.0, 1), noisy(3.0, 1));
+        assert_ne!(noisy(3.0, 1), noisy(3.0, 2));
+        assert_eq!(noisy(0.0, 1), values);
     }
 
     #[test]

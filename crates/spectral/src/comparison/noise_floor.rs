@@ -2,7 +2,7 @@
 //!
 //! # Definition
 //! The noise floor of a change $W \to W'$ are the exponents $a_1, \dots, a_k$ of $W + E_i$, with $E_i$ Gaussian
-//! and $\|E_i\| = \|W' - W\|$ exactly. The exponent $a$ of $W'$ is compared with their mean $\bar a$ and
+//! and $\|E_i\| = \|W' - W\|$ exactly ([`Weights::with_noise`](crate::Weights::with_noise)). The exponent $a$ of $W'$ is compared with their mean $\bar a$ and
 //! standard deviation $s$:
 //! $$ z = \frac{a - \bar a}{s}, \qquad
 //!    p = \frac{1 + \#\{ i : |a_i - \bar a| \ge |a - \bar a| \}}{k + 1}, \qquad
@@ -16,25 +16,7 @@
 //! Student's prediction interval in place of a normal one: with 16 replicates their standard deviation
 //! is itself uncertain, and a normal $p$ of .05 is really .08.
 
-use counter_rng::Key;
 use statrs::distribution::{ContinuousCDF, StudentsT};
-
-/// `values` plus Gaussian noise of Frobenius norm `norm`, which `key` determines.
-///
-/// # Shapes
-/// - values: any; output: the same
-#[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
-pub fn with_noise(values: &[f32], norm: f64, key: &Key) -> Vec<f32> {
-    let mut noise = vec![0.0_f32; values.len()];
-    let mut words = key.words(0);
-    for pair in noise.chunks_mut(2) {
-        pair.copy_from_slice(&words.normal_pair()[..pair.len()]);
-    }
-    let squares: f64 = noise.iter().map(|&z| f64::from(z) * f64::from(z)).sum();
-    let scale = if squares > 0.0 { norm / squares.sqrt() } else { 0.0 };
-    let noisy = |(&w, z): (&f32, f32)| (f64::from(w) + scale * f64::from(z)) as f32;
-    values.iter().zip(noise).map(noisy).collect()
-}
 
 /// An exponent beside the noise floor.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,21 +63,10 @@ impl NoiseTest {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Hill, Route, Spectrum, TailEstimator};
+    use counter_rng::Key;
 
-    #[test]
-    fn noise_has_the_norm_asked_for() {
-        let values: Vec<f32> = (0..1001_u16).map(f32::from).collect();
-        let noisy = with_noise(&values, 3.0, &Key::from_seed(1));
-        let squares = noisy.iter().zip(&values).map(|(a, b)| f64::from(a - b).powi(2));
-        let norm = squares.sum::<f64>().sqrt();
-        assert!((norm - 3.0).abs() < 1e-3, "{norm}"); // the sum is rounded to f32 near 1000
-        assert_eq!(noisy, with_noise(&values, 3.0, &Key::from_seed(1)));
-        assert_ne!(noisy, with_noise(&values, 3.0, &Key::from_seed(2)));
-        assert_eq!(with_noise(&values, 0.0, &Key::from_seed(1)), values);
-        assert!(with_noise(&[], 1.0, &Key::from_seed(1)).is_empty());
-    }
+    use super::*;
+    use crate::{Hill, Route, Spectrum, TailEstimator, Weights};
 
     #[test]
     fn four_replicates_by_hand() {
@@ -128,12 +99,12 @@ mod tests {
     fn white_noise_is_rejected_at_the_nominal_rate() {
         // 200 noisy matrices against 19 replicates each, level .1.
         let root = Key::from_seed(7);
-        let shape = [32, 24];
         let mut values = vec![0.0; 32 * 24];
         root.derive("weights").fill_normal(0, &mut values);
+        let weights = Weights::matrix(&values, [32, 24]).unwrap();
         let alpha = |key: &Key| {
-            let noisy = with_noise(&values, 8.0, key);
-            let spectrum = Spectrum::from_matrix(&noisy, shape, Route::Gram).unwrap();
+            let noisy = weights.with_noise(8.0, key);
+            let spectrum = Spectrum::from_weights(&noisy, Route::Gram).unwrap();
             Hill::default().alpha(spectrum.eigenvalues()).unwrap()
         };
         let (mut by_count, mut by_student) = (0, 0);

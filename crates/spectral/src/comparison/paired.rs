@@ -73,7 +73,7 @@ impl PairedBootstrap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Farms, Hill, Weights, with_noise};
+    use crate::{Farms, Hill, Weights};
 
     fn windows(values: &[f32], shape: [usize; 2]) -> WindowSpectra {
         let farms = Farms { rows: 24, ..Farms::default() };
@@ -97,7 +97,9 @@ mod tests {
         };
         let width = |interval: Interval| interval.upper - interval.lower;
         assert!(width(interval(&weights)) <= 0.0);
-        let near = interval(&with_noise(&weights, 0.5, &Key::from_seed(4)));
+        let noisy =
+            Weights::matrix(&weights, [96, 64]).unwrap().with_noise(0.5, &Key::from_seed(4));
+        let near = interval(noisy.slices().next().unwrap());
         let unrelated = interval(&normal(2, 96 * 64));
         assert!(
             near.contains(0.0) && width(near) < 0.2 * width(unrelated),
