@@ -1,16 +1,16 @@
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["torch==2.15.0", "safetensors==0.8.0", "numpy==2.4.6", "onnx==1.23.2", "ml-dtypes==0.6.0"]
+# dependencies = ["torch==2.15.0", "safetensors==0.8.0", "numpy==2.4.6", "onnx==1.23.2"]
 # ///
 """Write one small checkpoint in every format that `weight-files` reads.
 
     uv run scripts/generate_weight_files.py
 
-Everything goes to `crates/weight-files/tests/fixtures` (or `--out DIR`), below 100 kB altogether, the
-same bytes from every run with the pinned versions (but for `legacy.pt`, whose storages are named by
-their addresses in memory). `expected.safetensors` holds every tensor of the checkpoint whose elements
-are read, converted to single precision by PyTorch; the 8-bit floats are all
-256 codes of their types. The formats:
+Everything goes to `crates/weight-files/tests/fixtures` (or `--out DIR`), below 100 kB altogether,
+the same bytes from every run with the pinned versions (but for `legacy.pt`, whose storages are named
+by their addresses in memory). `expected.safetensors` holds every tensor of the checkpoint whose
+elements are read, converted to single precision by PyTorch; the 8-bit floats are all 256 codes of
+their types. The formats:
 
 model.safetensors       all tensors
 sharded/                the same in two files with an index
@@ -42,7 +42,7 @@ from torch import Tensor, nn
 FIXTURES = Path(__file__).resolve().parents[1] / "crates/weight-files/tests/fixtures"
 BUDGET_BYTES = 100_000
 MATRIX = "h.2.attn.c_attn.weight"
-LAYOUTS = {"h.2.attn.c_attn.weight": "fortran", "h.10.ln_1.weight": "big"}
+LAYOUTS = {MATRIX: "fortran", "h.10.ln_1.weight": "big"}
 
 ONNX_TYPES = {
     torch.float64: TensorProto.DOUBLE,
@@ -156,8 +156,8 @@ def save_all(out: Path) -> None:
     torch.save(state, out / "model.pt")
     torch.save(state, out / "protocol4.pt", pickle_protocol=4)
     torch.save(state, out / "legacy.pt", _use_new_zipfile_serialization=False)
-    settings = {"epoch": 3, "args": Namespace(lr=numpy.float64(0.1), out=Path("runs"), seeds={1, 2})}
-    torch.save({"model": state, **settings}, out / "nested.pt")
+    args = Namespace(lr=numpy.float64(0.1), out=Path("runs"), seeds={1, 2})
+    torch.save({"model": state, "epoch": 3, "args": args}, out / "nested.pt")
     matrix = state[MATRIX]
     views = {
         "whole": matrix,
@@ -185,8 +185,8 @@ def save_all(out: Path) -> None:
 
     save_onnx(tensors, out / "typed.onnx", is_raw=False)
     proto = save_onnx(tensors, out / "raw.onnx", is_raw=True)
-    data = "external.onnx.data"
-    onnx.save(proto, out / "external.onnx", save_as_external_data=True, location=data, size_threshold=0)
+    outside = {"save_as_external_data": True, "location": "external.onnx.data", "size_threshold": 0}
+    onnx.save(proto, out / "external.onnx", **outside)
 
     arrays = {name: it for name, it in state.items() if it.dtype != torch.bfloat16}
     arrays = {name: numpy_array(name, it) for name, it in arrays.items()}

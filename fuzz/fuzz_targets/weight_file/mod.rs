@@ -1,4 +1,7 @@
 //! What the targets of all formats of `weight-files` do with their input.
+//!
+//! A run gets further from the files of `crates/weight-files/tests/fixtures`, as a second folder of
+//! inputs behind its own.
 
 use std::fs;
 
