@@ -1,0 +1,240 @@
+//! The columns of one tensor, in WeightWatcher's order and under its names.
+
+/// The value of one column, for a writer of tables.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Cell {
+    /// Nothing: not computed, not defined, or, in strict mode, not finite.
+    Empty,
+    /// An integer; -1 is WeightWatcher's sentinel.
+    Count(i64),
+    /// A real number, in compat mode also infinite or NaN.
+    Real(f64),
+    /// A word.
+    Text(&'static str),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl From<bool> for Cell {
+    fn from(value: bool) -> Self {
+        Self::Flag(value)
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
+impl From<i64> for Cell {
+    fn from(value: i64) -> Self {
+        Self::Count(value)
+    }
+}
+
+impl From<&'static str> for Cell {
+    fn from(value: &'static str) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Empty, Into::into)
+    }
+}
+
+macro_rules! columns {
+    (
+        $(#[$meta:meta])*
+        pub struct $row:ident {
+            $($(#[doc = $about:literal])+ $field:ident: $type:ty = $name:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct $row {
+            $($(#[doc = $about])+ pub $field: $type,)+
+        }
+
+        impl $row {
+            /// Names, in order.
+            pub const NAMES: &[&str] = &[$($name),+];
+
+            /// What each column holds, in order.
+            pub const ABOUT: &[&str] = &[$(concat!($($about),+)),+];
+
+            /// Values, in the order of [`Self::NAMES`].
+            pub fn cells(&self) -> Vec<Cell> {
+                vec![$(self.$field.into()),+]
+            }
+        }
+    };
+}
+
+pub(crate) use columns;
+
+columns! {
+    /// All that is said of one tensor by itself. `None` is an empty cell.
+    pub struct Columns {
+        /// The larger side of a matrix.
+        larger_side: i64 = "N",
+        /// The smaller side of a matrix.
+        smaller_side: i64 = "M",
+        /// Matrices in the tensor: the receptive field of a convolution, else 1.
+        slices: i64 = "rf",
+        /// N/M.
+        aspect: f64 = "Q",
+        /// Whether there is a spectrum.
+        has_esd: bool = "has_esd",
+        /// Eigenvalues.
+        num_evals: i64 = "num_evals",
+        /// Largest singular value.
+        sv_max: Option<f64> = "sv_max",
+        /// Largest over the matrices of the smallest singular value of each.
+        sv_min: Option<f64> = "sv_min",
+        /// Singular values up to `rank_tol` of the largest.
+        rank_loss: Option<i64> = "rank_loss",
+        /// Eigenvalues below 1e-6; compat only, since the threshold has a scale.
+        weak_rank_loss: Option<i64> = "weak_rank_loss",
+        /// Largest eigenvalue.
+        lambda_max: f64 = "lambda_max",
+        /// Exponent of the fitted power law.
+        alpha: Option<f64> = "alpha",
+        /// Smallest eigenvalue of the tail.
+        xmin: Option<f64> = "xmin",
+        /// Largest eigenvalue of the tail.
+        xmax: Option<f64> = "xmax",
+        /// Kolmogorov-Smirnov distance of the tail from the law.
+        distance: Option<f64> = "D",
+        /// (alpha - 1)/sqrt n, the standard error at a known xmin.
+        sigma: Option<f64> = "sigma",
+        /// Eigenvalues of at least xmin.
+        num_pl_spikes: Option<i64> = "num_pl_spikes",
+        /// Fingers without which the law was fitted.
+        num_fingers: Option<i64> = "num_fingers",
+        /// Exponent with them.
+        raw_alpha: Option<f64> = "raw_alpha",
+        /// `success` or `failed`.
+        status: &'static str = "status",
+        /// `over-trained` or `under-trained` by the exponent alone; compat only.
+        warning: Option<&'static str> = "warning",
+        /// Eigenvalues beyond the Marchenko-Pastur bulk.
+        num_spikes: Option<i64> = "num_spikes",
+        /// Standard deviation of the entries that the bulk tells.
+        sigma_mp: Option<f64> = "sigma_mp",
+        /// Upper edge of the bulk over the largest eigenvalue.
+        mp_softrank: Option<f64> = "mp_softrank",
+        /// What scales the matrix to eigenvalues of mean one.
+        w_scale: Option<f64> = "W_scale",
+        /// Upper edge of the bulk.
+        bulk_max: Option<f64> = "bulk_max",
+        /// Lower edge of the bulk.
+        bulk_min: Option<f64> = "bulk_min",
+        /// Largest eigenvalue after a permutation of the entries.
+        max_rand_eval: Option<f64> = "max_rand_eval",
+        /// Jensen-Shannon distance of the spectrum from a permuted one.
+        rand_distance: Option<f64> = "rand_distance",
+        /// Largest eigenvalue permuted over that unpermuted.
+        ww_softrank: Option<f64> = "ww_softrank",
+        /// Largest eigenvalue unpermuted less that permuted.
+        ww_maxdist: Option<f64> = "ww_maxdist",
+        /// As `num_spikes`, after a permutation.
+        rand_num_spikes: Option<i64> = "rand_num_spikes",
+        /// The same: correlation traps.
+        num_traps: Option<i64> = "num_traps",
+        /// As `sigma_mp`, after a permutation.
+        rand_sigma_mp: Option<f64> = "rand_sigma_mp",
+        /// As `mp_softrank`, after a permutation.
+        rand_mp_softrank: Option<f64> = "rand_mp_softrank",
+        /// As `W_scale`, after a permutation.
+        rand_w_scale: Option<f64> = "rand_W_scale",
+        /// As `bulk_max`, after a permutation.
+        rand_bulk_max: Option<f64> = "rand_bulk_max",
+        /// As `bulk_min`, after a permutation.
+        rand_bulk_min: Option<f64> = "rand_bulk_min",
+        /// Eigenvalues in the tail of unit product.
+        det_x_num: i64 = "detX_num",
+        /// The same.
+        num_erg_spikes: i64 = "num_ERG_spikes",
+        /// `detX_num` less `num_pl_spikes`.
+        erg_gap: Option<i64> = "ERG_gap",
+        /// Smallest eigenvalue of the tail of unit product.
+        det_x_val: Option<f64> = "detX_val",
+        /// The same in units of the mean, whatever its name says.
+        det_x_val_unrescaled: Option<f64> = "detX_val_unrescaled",
+        /// Sum of the eigenvalues: the squared Frobenius norm.
+        norm: f64 = "norm",
+        /// Its decimal logarithm.
+        log_norm: Option<f64> = "log_norm",
+        /// Largest eigenvalue.
+        spectral_norm: f64 = "spectral_norm",
+        /// Its decimal logarithm.
+        log_spectral_norm: Option<f64> = "log_spectral_norm",
+        /// alpha times `log_spectral_norm`.
+        alpha_weighted: Option<f64> = "alpha_weighted",
+        /// Decimal logarithm of the sum of the eigenvalues to the power alpha.
+        log_alpha_norm: Option<f64> = "log_alpha_norm",
+        /// norm/`spectral_norm`.
+        stable_rank: Option<f64> = "stable_rank",
+        /// Eigenvalues whose root exceeds `rank_tol` of the largest's.
+        matrix_rank: Option<i64> = "matrix_rank",
+        /// Entropy of the eigenvalues over the logarithm of the rank.
+        entropy: Option<f64> = "entropy",
+        /// Which singular values count as zero: up to this share of the largest.
+        rank_tol: f64 = "rank_tol",
+        /// `ok`, or why there is no strict fit.
+        fit_status: Option<&'static str> = "fit_status",
+        /// `ok`, `infeasible` or `failed`: the Marchenko-Pastur fit.
+        mp_status: Option<&'static str> = "mp_status",
+    }
+}
+
+/// WeightWatcher's `get_summary`: plain means over the rows, sentinels included; NaN without rows.
+/// Columns that are empty in every row are left out.
+pub fn plain_means(rows: &[Columns]) -> Vec<(&'static str, f64)> {
+    type Column = fn(&Columns) -> Option<f64>;
+    let columns: [(&str, Column); 7] = [
+        ("log_norm", |row| row.log_norm),
+        ("alpha", |row| row.alpha),
+        ("alpha_weighted", |row| row.alpha_weighted),
+        ("log_alpha_norm", |row| row.log_alpha_norm),
+        ("log_spectral_norm", |row| row.log_spectral_norm),
+        ("stable_rank", |row| row.stable_rank),
+        ("mp_softrank", |row| row.mp_softrank),
+    ];
+    let mean = |(name, column): (&'static str, Column)| {
+        let values: Vec<f64> = rows.iter().filter_map(column).collect();
+        (!values.is_empty()).then(|| (name, values.iter().sum::<f64>() / values.len() as f64))
+    };
+    columns.into_iter().filter_map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_has_a_name_and_a_cell() {
+        let columns = Columns { alpha: Some(2.5), status: "success", ..Columns::default() };
+        let cells = columns.cells();
+        assert_eq!(cells.len(), Columns::NAMES.len());
+        let cell = |name| cells[Columns::NAMES.iter().position(|it| *it == name).unwrap()];
+        assert_eq!(cell("alpha"), Cell::Real(2.5));
+        assert_eq!(cell("xmin"), Cell::Empty);
+        assert_eq!(cell("status"), Cell::Text("success"));
+        assert_eq!(cell("has_esd"), Cell::Flag(false));
+        assert_eq!(cell("detX_num"), Cell::Count(0));
+        let names: std::collections::HashSet<_> = Columns::NAMES.iter().collect();
+        assert_eq!(names.len(), cells.len());
+    }
+
+    #[test]
+    fn plain_means_take_sentinels_for_numbers() {
+        let rows = [-1.0, 4.0].map(|alpha| Columns { alpha: Some(alpha), ..Columns::default() });
+        assert_eq!(plain_means(&rows), [("alpha", 1.5)]);
+        assert_eq!(plain_means(&[]), []);
+    }
+}

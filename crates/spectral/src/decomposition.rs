@@ -1,0 +1,113 @@
+//! Eigenvalues and singular values by faer, one thread, no vectors.
+
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
+use faer::linalg::evd::{tridiag, tridiagonal_self_adjoint_evd};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::svd::{self, ComputeSvdVectors};
+use faer::linalg::temp_mat_scratch;
+use faer::{Accum, Mat, MatRef, Par, Spec};
+
+use crate::SpectrumError;
+
+/// Places of the long side that are `f64` at a time.
+const BLOCK: usize = 512;
+
+/// Eigenvalues of the Gram matrix on the small side, `[M]` ascending, none below zero.
+///
+/// # Shapes
+/// - values: `shape`, row after row
+pub(crate) fn gram_eigenvalues(
+    values: &[f32],
+    shape: [usize; 2],
+) -> Result<Vec<f64>, SpectrumError> {
+    let mut gram = gram(values, shape);
+    let m = gram.nrows();
+    let mut memory = MemBuffer::new(StackReq::any_of(&[
+        tridiag::tridiag_in_place_scratch::<f64>(m, Par::Seq, Spec::default()),
+        temp_mat_scratch::<f64>(m, 1).array(2),
+    ]));
+    let mut reflections = Mat::<f64>::zeros(1, m - 1);
+    let stack = MemStack::new(&mut memory);
+    tridiag::tridiag_in_place(
+        gram.as_mut(),
+        reflections.as_mut(),
+        Par::Seq,
+        stack,
+        Spec::default(),
+    );
+    let diagonal: Diag<f64> = gram.diagonal().column_vector().to_owned().into_diagonal();
+    let below = gram.submatrix(1.min(m), 0, m - 1, m - 1);
+    let below: Diag<f64> = below.diagonal().column_vector().to_owned().into_diagonal();
+    let mut eigenvalues = Diag::<f64>::zeros(m);
+    tridiagonal_self_adjoint_evd(
+        diagonal.as_ref(),
+        below.as_ref(),
+        eigenvalues.as_mut(),
+        None,
+        Par::Seq,
+        MemStack::new(&mut memory),
+        Spec::default(),
+    )
+    .map_err(|_| SpectrumError::NoConvergence)?;
+    Ok(eigenvalues.column_vector().iter().map(|x| x.max(0.0)).collect())
+}
+
+/// The lower half of the Gram matrix on the small side, `[M, M]`.
+pub(crate) fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
+    let m = rows.min(cols);
+    let mut gram = Mat::zeros(m, m);
+    let mut add = |block: MatRef<f64>| {
+        triangular::matmul(
+            &mut gram,
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            block.transpose(),
+            BlockStructure::Rectangular,
+            block,
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+    };
+    let mut block = Vec::with_capacity(BLOCK.min(rows.max(cols)) * m);
+    if rows >= cols {
+        for some_rows in values.chunks(BLOCK * cols) {
+            block.clear();
+            block.extend(some_rows.iter().map(|&x| f64::from(x)));
+            add(MatRef::from_row_major_slice(&block, block.len() / cols, cols));
+        }
+    } else {
+        for start in (0..cols).step_by(BLOCK) {
+            let end = cols.min(start + BLOCK);
+            block.clear();
+            for row in values.chunks(cols) {
+                block.extend(row[start..end].iter().map(|&x| f64::from(x)));
+            }
+            add(MatRef::from_row_major_slice(&block, rows, end - start).transpose());
+        }
+    }
+    gram
+}
+
+/// Singular values, `[M]` ascending.
+///
+/// # Shapes
+/// - values: `shape`, row after row
+pub(crate) fn singular_values(
+    values: &[f32],
+    [rows, cols]: [usize; 2],
+) -> Result<Vec<f64>, SpectrumError> {
+    let doubles: Vec<f64> = values.iter().map(|&x| f64::from(x)).collect();
+    let matrix = MatRef::from_row_major_slice(&doubles, rows, cols).transpose(); // column-major
+    let none = ComputeSvdVectors::No;
+    let scratch = svd::svd_scratch::<f64>(cols, rows, none, none, Par::Seq, Spec::default());
+    let mut memory = MemBuffer::new(scratch);
+    let mut singular = Diag::<f64>::zeros(rows.min(cols));
+    let stack = MemStack::new(&mut memory);
+    svd::svd(matrix, singular.as_mut(), None, None, Par::Seq, stack, Spec::default())
+        .map_err(|_| SpectrumError::NoConvergence)?;
+    let mut singular: Vec<f64> = singular.column_vector().iter().copied().collect();
+    singular.reverse();
+    Ok(singular)
+}

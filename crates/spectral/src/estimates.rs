@@ -1,0 +1,187 @@
+//! Every estimator on one tensor, side by side.
+
+use counter_rng::Key;
+use serde::{Deserialize, Serialize};
+
+use crate::columns::{Cell, columns};
+use crate::{
+    Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, PowerLaw, Route, Spectrum,
+    SpectrumError, TailEstimator, TruncatedPowerLaw, Verdict, Weights, WindowSpectra,
+};
+
+/// Which estimators run, and how. The power law is always fitted, and with it the truncated one and the
+/// likelihood ratios, which cost a fraction of a millisecond.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Estimation {
+    /// The power law, its tail and what counts as zero.
+    pub ks: KsFit,
+    /// Hill's estimator, of the spectrum and of the windows.
+    pub hill: Hill,
+    /// Windows; none to leave them out. They take as long as the spectrum.
+    pub farms: Option<Farms>,
+    /// Replicates of the fit; none to leave them out.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+impl Default for Estimation {
+    fn default() -> Self {
+        Self {
+            ks: KsFit::default(),
+            hill: Hill::default(),
+            farms: Some(Farms::default()),
+            bootstrap: Some(Bootstrap::default()),
+        }
+    }
+}
+
+columns! {
+    /// The estimates of one tensor. `None` is an empty cell.
+    pub struct EstimateColumns {
+        /// Hill's exponent of the upper half of the spectrum.
+        hill: Option<f64> = "hill",
+        /// Hill's exponent of windows of one aspect ratio.
+        farms: Option<f64> = "farms",
+        /// Exponent of the truncated power law on the tail of the plain one.
+        tpl_alpha: Option<f64> = "tpl_alpha",
+        /// Its cut-off, per unit of eigenvalue.
+        tpl_lambda: Option<f64> = "tpl_lambda",
+        /// Lower end of the bootstrap interval of alpha.
+        alpha_lo: Option<f64> = "alpha_lo",
+        /// Upper end.
+        alpha_hi: Option<f64> = "alpha_hi",
+        /// Goodness of fit: share of replicates that fit no better than the data.
+        gof_p: Option<f64> = "gof_p",
+        /// Log-likelihood ratio of the power law to an exponential, in nats.
+        lr_exp: Option<f64> = "lr_exp",
+        /// Its two-sided p-value.
+        lr_exp_p: Option<f64> = "lr_exp_p",
+        /// Log-likelihood ratio of the power law to a log-normal, in nats.
+        lr_lognormal: Option<f64> = "lr_lognormal",
+        /// Its two-sided p-value.
+        lr_lognormal_p: Option<f64> = "lr_lognormal_p",
+        /// Over- or under-trained, if all of the interval says so.
+        verdict: Option<&'static str> = "verdict",
+    }
+}
+
+/// What the estimators found.
+#[derive(Debug, Clone)]
+pub struct Estimates {
+    /// The power law, or why there is none.
+    pub fit: Result<PowerLaw, FitFailure>,
+    /// The spectra of the windows, if asked for.
+    pub windows: Option<WindowSpectra>,
+    /// Everything as columns.
+    pub columns: EstimateColumns,
+}
+
+impl Estimation {
+    /// All estimates of `weights`, whose spectrum is `spectrum`; `key` draws the replicates.
+    ///
+    /// # Errors
+    /// If the spectrum of a window fails. An estimator without a result leaves its columns empty.
+    pub fn run(
+        &self,
+        weights: &Weights,
+        spectrum: &Spectrum,
+        key: &Key,
+    ) -> Result<Estimates, SpectrumError> {
+        let sorted = spectrum.eigenvalues();
+        let windows = self.farms.as_ref().map(|farms| farms.spectra(weights)).transpose()?;
+        let fit = self.ks.fit(sorted);
+        let mut columns = EstimateColumns {
+            hill: self.hill.alpha(sorted).ok(),
+            farms: windows.as_ref().and_then(|windows| windows.alpha(&self.hill).ok()),
+            ..EstimateColumns::default()
+        };
+        if let Ok(fit) = &fit {
+            self.describe(fit, sorted, key, &mut columns);
+        }
+        Ok(Estimates { fit, windows, columns })
+    }
+
+    fn describe(&self, fit: &PowerLaw, sorted: &[f64], key: &Key, columns: &mut EstimateColumns) {
+        let truncated = TruncatedPowerLaw::of_tail(&sorted[sorted.len() - fit.tail..]).ok();
+        columns.tpl_alpha = truncated.map(|law| law.alpha);
+        columns.tpl_lambda = truncated.map(|law| law.lambda);
+        let ratio = |alternative: Alternative| alternative.compare(fit, sorted).ok();
+        let [exponential, lognormal] =
+            [Alternative::Exponential, Alternative::LogNormal].map(ratio);
+        columns.lr_exp = exponential.map(|it| it.ratio);
+        columns.lr_exp_p = exponential.map(|it| it.p);
+        columns.lr_lognormal = lognormal.map(|it| it.ratio);
+        columns.lr_lognormal_p = lognormal.map(|it| it.p);
+        let run = |bootstrap: &Bootstrap| {
+            bootstrap.run(fit, &self.ks, sorted, key.derive("bootstrap")).ok()
+        };
+        let uncertainty = self.bootstrap.as_ref().and_then(run);
+        let interval: Option<Interval> = uncertainty.as_ref().map(|it| it.alpha);
+        columns.alpha_lo = interval.map(|it| it.lower);
+        columns.alpha_hi = interval.map(|it| it.upper);
+        columns.gof_p = uncertainty.map(|it| it.p);
+        columns.verdict = interval.and_then(|it| it.verdict()).map(Verdict::name);
+    }
+}
+
+/// A tensor with its spectrum and estimates: one side of a comparison.
+#[derive(Debug, Clone)]
+pub struct Measured<'a> {
+    /// The entries.
+    pub weights: Weights<'a>,
+    /// Their eigenvalues.
+    pub spectrum: Spectrum,
+    /// What the estimators say of them.
+    pub estimates: Estimates,
+}
+
+impl<'a> Measured<'a> {
+    /// Measures `weights`, from the Gram matrix.
+    ///
+    /// # Errors
+    /// As [`Spectrum::from_weights`].
+    pub fn new(
+        weights: Weights<'a>,
+        estimation: &Estimation,
+        key: &Key,
+    ) -> Result<Self, SpectrumError> {
+        let spectrum = Spectrum::from_weights(&weights, Route::Gram)?;
+        let estimates = estimation.run(&weights, &spectrum, key)?;
+        Ok(Self { weights, spectrum, estimates })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_hold_what_the_estimators_say() {
+        let mut values = vec![0.0; 80 * 60];
+        Key::from_seed(1).fill_normal(0, &mut values);
+        for (place, value) in values.iter_mut().enumerate() {
+            *value *= 1.0 / (1.0 + (place % 60) as f32); // columns of decreasing size: a heavy tail
+        }
+        let weights = Weights::matrix(&values, [80, 60]).unwrap();
+        let estimation = Estimation {
+            farms: Some(Farms { rows: 30, ..Farms::default() }),
+            ..Estimation::default()
+        };
+        let measured = Measured::new(weights, &estimation, &Key::from_seed(2)).unwrap();
+        let Estimates { fit, windows, columns } = &measured.estimates;
+        let alpha = fit.unwrap().alpha;
+        assert!(columns.alpha_lo.unwrap() < alpha && alpha < columns.alpha_hi.unwrap());
+        assert_eq!(columns.hill, Hill::default().alpha(measured.spectrum.eigenvalues()).ok());
+        assert_eq!(windows.as_ref().unwrap().windows(), 16);
+        assert!(columns.cells().iter().take(11).all(|cell| *cell != Cell::Empty), "{columns:?}");
+    }
+
+    #[test]
+    fn a_failed_fit_leaves_its_columns_empty() {
+        let weights = Weights::matrix(&[0.0; 600], [30, 20]).unwrap();
+        let measured = Measured::new(weights, &Estimation::default(), &Key::from_seed(1)).unwrap();
+        assert_eq!(measured.estimates.fit, Err(FitFailure::AllZero));
+        assert!(measured.estimates.columns.cells().iter().all(|cell| *cell == Cell::Empty));
+        assert_eq!(EstimateColumns::NAMES.len(), 12);
+    }
+}
