@@ -114,7 +114,8 @@ impl Analysis {
         let law = match self.mode {
             Mode::Strict => {
                 let law = self.ks.fit(eigenvalues);
-                columns.fit_status = Some(law.as_ref().map_or_else(|it| it.name(), |_| "ok"));
+                columns.fit_status =
+                    Some(law.as_ref().map_or_else(|it| it.name(), |_| "ok").into());
                 law.ok()
             }
             Mode::Compat if self.clip_xmax => {
@@ -125,7 +126,7 @@ impl Analysis {
             }
             Mode::Compat => compat::fit(eigenvalues),
         };
-        columns.status = if law.is_some() { "success" } else { "failed" };
+        columns.status = if law.is_some() { "success" } else { "failed" }.into();
         let of = |part: fn(&PowerLaw) -> f64| match self.mode {
             Mode::Strict => law.as_ref().map(part),
             Mode::Compat => Some(law.as_ref().map_or(-1.0, part)),
@@ -146,8 +147,8 @@ impl Analysis {
             columns.log_alpha_norm = self.real(log_alpha_norm(eigenvalues, alpha));
             columns.warning = match alpha {
                 _ if self.mode == Mode::Strict => None,
-                alpha if alpha < 2.0 => Some("over-trained"),
-                alpha if alpha > 6.0 => Some("under-trained"),
+                alpha if alpha < 2.0 => Some("over-trained".into()),
+                alpha if alpha > 6.0 => Some("under-trained".into()),
                 _ => None,
             };
         }
@@ -167,11 +168,12 @@ impl Analysis {
         let eigenvalues = spectrum.eigenvalues();
         let sides = [spectrum.larger_side(), spectrum.smaller_side()];
         let law = MarchenkoPastur::fit(eigenvalues, sides[0], sides[1], self.mode);
-        columns.mp_status = Some(match law {
+        let status = match law {
             Some(law) if law.feasible => "ok",
             Some(_) => "infeasible",
             None => "failed",
-        });
+        };
+        columns.mp_status = Some(status.into());
         let bulk = self.bulk(law);
         columns.num_spikes = bulk.spikes;
         [

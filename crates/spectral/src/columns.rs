@@ -1,7 +1,12 @@
 //! The columns of one tensor, in WeightWatcher's order and under its names.
 
+use std::borrow::Cow;
+
+/// One of a few words.
+pub type Word = Cow<'static, str>;
+
 /// The value of one column, for a writer of tables.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Cell {
     /// Nothing: not computed, not defined, or, in strict mode, not finite.
@@ -11,7 +16,7 @@ pub enum Cell {
     /// A real number, in compat mode also infinite or NaN.
     Real(f64),
     /// A word.
-    Text(&'static str),
+    Text(Word),
     /// Yes or no.
     Flag(bool),
 }
@@ -34,8 +39,8 @@ impl From<i64> for Cell {
     }
 }
 
-impl From<&'static str> for Cell {
-    fn from(value: &'static str) -> Self {
+impl From<Word> for Cell {
+    fn from(value: Word) -> Self {
         Self::Text(value)
     }
 }
@@ -54,9 +59,9 @@ macro_rules! columns {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Default)]
+        #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
         pub struct $row {
-            $($(#[doc = $about])+ pub $field: $type,)+
+            $($(#[doc = $about])+ #[serde(rename = $name)] pub $field: $type,)+
         }
 
         impl $row {
@@ -68,7 +73,7 @@ macro_rules! columns {
 
             /// Values, in the order of [`Self::NAMES`].
             pub fn cells(&self) -> Vec<Cell> {
-                vec![$(self.$field.into()),+]
+                vec![$(self.$field.clone().into()),+]
             }
         }
     };
@@ -118,9 +123,9 @@ columns! {
         /// Exponent with them.
         raw_alpha: Option<f64> = "raw_alpha",
         /// `success` or `failed`.
-        status: &'static str = "status",
+        status: Word = "status",
         /// `over-trained` or `under-trained` by the exponent alone; compat only.
-        warning: Option<&'static str> = "warning",
+        warning: Option<Word> = "warning",
         /// Eigenvalues beyond the Marchenko-Pastur bulk.
         num_spikes: Option<i64> = "num_spikes",
         /// Standard deviation of the entries that the bulk tells.
@@ -186,9 +191,9 @@ columns! {
         /// Which singular values count as zero: up to this share of the largest.
         rank_tol: f64 = "rank_tol",
         /// `ok`, or why there is no strict fit.
-        fit_status: Option<&'static str> = "fit_status",
+        fit_status: Option<Word> = "fit_status",
         /// `ok`, `infeasible` or `failed`: the Marchenko-Pastur fit.
-        mp_status: Option<&'static str> = "mp_status",
+        mp_status: Option<Word> = "mp_status",
     }
 }
 
@@ -218,13 +223,13 @@ mod tests {
 
     #[test]
     fn every_column_has_a_name_and_a_cell() {
-        let columns = Columns { alpha: Some(2.5), status: "success", ..Columns::default() };
+        let columns = Columns { alpha: Some(2.5), status: "success".into(), ..Columns::default() };
         let cells = columns.cells();
         assert_eq!(cells.len(), Columns::NAMES.len());
-        let cell = |name| cells[Columns::NAMES.iter().position(|it| *it == name).unwrap()];
+        let cell = |name| cells[Columns::NAMES.iter().position(|it| *it == name).unwrap()].clone();
         assert_eq!(cell("alpha"), Cell::Real(2.5));
         assert_eq!(cell("xmin"), Cell::Empty);
-        assert_eq!(cell("status"), Cell::Text("success"));
+        assert_eq!(cell("status"), Cell::Text("success".into()));
         assert_eq!(cell("has_esd"), Cell::Flag(false));
         assert_eq!(cell("detX_num"), Cell::Count(0));
         let names: std::collections::HashSet<_> = Columns::NAMES.iter().collect();

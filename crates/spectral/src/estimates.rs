@@ -3,10 +3,10 @@
 use counter_rng::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Cell, columns};
+use crate::columns::{Cell, Word, columns};
 use crate::{
     Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, PowerLaw, Route, Spectrum,
-    SpectrumError, TailEstimator, TruncatedPowerLaw, Verdict, Weights, WindowSpectra,
+    SpectrumError, TailEstimator, TruncatedPowerLaw, Weights, WindowSpectra,
 };
 
 /// Which estimators run, and how. The power law is always fitted, and with it the truncated one and the
@@ -61,7 +61,7 @@ columns! {
         /// Its two-sided p-value.
         lr_lognormal_p: Option<f64> = "lr_lognormal_p",
         /// Over- or under-trained, if all of the interval says so.
-        verdict: Option<&'static str> = "verdict",
+        verdict: Option<Word> = "verdict",
     }
 }
 
@@ -120,7 +120,7 @@ impl Estimation {
         columns.alpha_lo = interval.map(|it| it.lower);
         columns.alpha_hi = interval.map(|it| it.upper);
         columns.gof_p = uncertainty.map(|it| it.p);
-        columns.verdict = interval.and_then(|it| it.verdict()).map(Verdict::name);
+        columns.verdict = interval.and_then(|it| it.verdict()).map(|it| it.name().into());
     }
 }
 
