@@ -42,6 +42,16 @@ pub enum CalibrationError {
         /// What the device says.
         source: DeviceError,
     },
+    /// A stored state of other settings.
+    #[error("`{name}` was calibrated as {stored}, and is {expected} here")]
+    OtherSettings {
+        /// The quantiser.
+        name: String,
+        /// The settings of the state.
+        stored: String,
+        /// Those of the quantiser.
+        expected: String,
+    },
     /// A stored entry of a quantiser that is not in the model.
     #[error("no quantiser of this model has the state `{0}`")]
     NoSuchQuantizer(String),
@@ -56,7 +66,7 @@ pub enum CalibrationError {
 }
 
 /// The scales of a width, one set a group.
-type Scales = Arc<[Params]>;
+pub(crate) type Scales = Arc<[Params]>;
 
 /// Those of every width.
 pub(crate) type Known = BTreeMap<BitWidth, Scales>;
@@ -74,6 +84,8 @@ struct State {
 struct Calibration {
     widths: Vec<BitWidth>,
     seen: Seen,
+    /// The first thing that could not be seen.
+    failed: Option<CalibrationError>,
 }
 
 /// What a calibration has seen.
@@ -81,12 +93,10 @@ pub(crate) enum Seen {
     /// Values that come batch by batch.
     Batches(Box<dyn Observer>),
     /// A tensor that is there as a whole, fitted when it first comes by.
-    Whole(Option<Fitted>),
+    Whole(Option<Vec<(BitWidth, Vec<Params>)>>),
     /// Nothing has to be seen.
     Nothing,
 }
-
-type Fitted = Result<Vec<(BitWidth, Vec<Params>)>, QuantizerError>;
 
 /// What a forward pass is to do.
 pub(crate) enum Mode {
@@ -131,56 +141,76 @@ impl Records {
 
     pub(crate) fn start(&self, widths: &[BitWidth], seen: Seen) {
         let widths = widths.iter().copied().filter(|bits| !bits.is_full()).collect();
-        self.lock().calibration = Some(Calibration { widths, seen });
+        self.lock().calibration = Some(Calibration { widths, seen, failed: None });
     }
 
-    /// Shows the calibration a batch; one that is not finite is not seen.
+    /// Shows the calibration a batch.
     pub(crate) fn observe(&self, values: &[f32]) {
-        if let Some(Calibration { seen: Seen::Batches(observer), .. }) =
-            &mut self.lock().calibration
-        {
-            drop(observer.observe(values));
+        let seen = match &mut self.lock().calibration {
+            Some(Calibration { seen: Seen::Batches(observer), .. }) => observer.observe(values),
+            _ => Ok(()),
+        };
+        if let Err(source) = seen {
+            self.fail(self.failed(source));
         }
     }
 
-    /// Whether a tensor that is there as a whole has yet to come by.
-    pub(crate) fn awaits_tensor(&self) -> bool {
-        matches!(self.lock().calibration, Some(Calibration { seen: Seen::Whole(None), .. }))
-    }
-
-    /// Fits the scales of a whole tensor.
-    pub(crate) fn observe_whole(
-        &self,
-        fit: impl Fn(BitWidth) -> Result<Vec<Params>, QuantizerError>,
-    ) {
-        if let Some(Calibration { widths, seen: Seen::Whole(fitted) }) =
-            &mut self.lock().calibration
-        {
-            *fitted = Some(widths.iter().map(|&bits| Ok((bits, fit(bits)?))).collect());
+    /// Makes the calibration fail when it is finished, unless it does already.
+    pub(crate) fn fail(&self, error: CalibrationError) {
+        if let Some(calibration) = &mut self.lock().calibration {
+            calibration.failed.get_or_insert(error);
         }
     }
 
-    /// Freezes the scales of every width that was named; `fit` makes them from batches.
-    pub(crate) fn finish(
+    /// The widths that a tensor which is there as a whole has yet to be fitted for.
+    pub(crate) fn awaited(&self) -> Option<Vec<BitWidth>> {
+        match &self.lock().calibration {
+            Some(Calibration { widths, seen: Seen::Whole(None), failed: None }) => {
+                Some(widths.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The scales of a whole tensor.
+    pub(crate) fn observe_whole(&self, fitted: Vec<(BitWidth, Vec<Params>)>) {
+        if let Some(Calibration { seen: Seen::Whole(whole), .. }) = &mut self.lock().calibration {
+            *whole = Some(fitted);
+        }
+    }
+
+    /// The scales of every width that was named, beside those known before; `fit` makes them from
+    /// batches.
+    pub(crate) fn fitted(
         &self,
         fit: impl Fn(&dyn Observer, BitWidth) -> Result<Params, QuantizerError>,
-    ) -> Result<(), CalibrationError> {
-        let mut state = self.lock();
-        let Some(Calibration { widths, seen }) = &state.calibration else {
+    ) -> Result<Known, CalibrationError> {
+        let state = self.lock();
+        let Some(Calibration { widths, seen, failed }) = &state.calibration else {
             return Err(CalibrationError::NotStarted(state.name.clone()));
         };
+        if let Some(error) = failed {
+            return Err(error.clone());
+        }
         let fitted = match seen {
             Seen::Nothing => Ok(Vec::new()),
-            Seen::Whole(fitted) => fitted.clone().unwrap_or(Err(QuantizerError::NothingSeen)),
+            Seen::Whole(fitted) => fitted.clone().ok_or(QuantizerError::NothingSeen),
             Seen::Batches(observer) => {
                 widths.iter().map(|&bits| Ok((bits, vec![fit(observer.as_ref(), bits)?]))).collect()
             }
         };
-        let fitted = fitted
-            .map_err(|source| CalibrationError::Quantizer { name: state.name.clone(), source })?;
-        state.known.extend(fitted.into_iter().map(|(bits, params)| (bits, params.into())));
-        state.calibration = None;
-        Ok(())
+        let name = || state.name.clone();
+        let fitted =
+            fitted.map_err(|source| CalibrationError::Quantizer { name: name(), source })?;
+        let mut known = state.known.clone();
+        known.extend(fitted.into_iter().map(|(bits, params)| (bits, params.into())));
+        Ok(known)
+    }
+
+    /// Ends the calibration; the width stays.
+    pub(crate) fn finish(&self, known: Known) {
+        let mut state = self.lock();
+        (state.known, state.calibration) = (known, None);
     }
 
     pub(crate) fn set_bits(&self, bits: BitWidth) {
@@ -217,22 +247,13 @@ impl Records {
         }
     }
 
-    /// Every scale by `BITS.scale`, `BITS.zero_point` and `BITS.offset`, each `[groups]`.
-    pub(crate) fn state(&self) -> BTreeMap<String, Vec<f32>> {
-        let mut entries = BTreeMap::new();
-        for (bits, params) in &self.lock().known {
-            let mut put = |key: &str, value: fn(&Params) -> f32| {
-                entries.insert(format!("{bits}.{key}"), params.iter().map(value).collect());
-            };
-            put("scale", |it| it.scale);
-            put("zero_point", |it| it.zero_point as f32);
-            put("offset", |it| it.offset);
-        }
-        entries
+    /// Every scale known.
+    pub(crate) fn all(&self) -> Known {
+        self.lock().known.clone()
     }
 
-    /// The scales that [`state`](Self::state) wrote, for [`install`](Self::install).
-    #[expect(clippy::cast_possible_truncation, reason = "zero points are codes, of 16 bits")]
+    /// The scales that [`entries`] wrote.
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be an integer of an i32")]
     pub(crate) fn parse(
         &self,
         entries: &BTreeMap<String, Vec<f32>>,
@@ -255,6 +276,11 @@ impl Records {
             if scale.len() != zero_point.len() || scale.len() != offset.len() {
                 return Err(wrong(key));
             }
+            // Codes have at most 16 bits.
+            let is_code = |zero: &f32| zero.fract() == 0.0 && zero.abs() <= 65_536.0;
+            if !zero_point.iter().all(is_code) {
+                return Err(wrong(&format!("{bits}.zero_point")));
+            }
             let params =
                 scale.iter().zip(zero_point).zip(offset).map(|((&scale, &zero), &offset)| Params {
                     scale,
@@ -271,4 +297,18 @@ impl Records {
         let mut state = self.lock();
         (state.known, state.bits, state.calibration) = (known, BitWidth::FULL, None);
     }
+}
+
+/// Every scale by `BITS.scale`, `BITS.zero_point` and `BITS.offset`, each `[groups]`.
+pub(crate) fn entries(known: &Known) -> BTreeMap<String, Vec<f32>> {
+    let mut entries = BTreeMap::new();
+    for (bits, params) in known {
+        let mut put = |key: &str, value: fn(&Params) -> f32| {
+            entries.insert(format!("{bits}.{key}"), params.iter().map(value).collect());
+        };
+        put("scale", |it| it.scale);
+        put("zero_point", |it| it.zero_point as f32);
+        put("offset", |it| it.offset);
+    }
+    entries
 }

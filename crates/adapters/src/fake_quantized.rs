@@ -7,13 +7,16 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use gpt2_model::{Block, Factor, Gpt2, LinearLayer, PlainGpt2, assign};
 use quantizers::{BitWidth, Granularity, Operand, Quantizer};
 use serde::{Deserialize, Serialize};
 
 use crate::fake_quantizer::on_host;
-use crate::{CalibrationError, FakeQuantizer, GradientRounding, LayerGradient, Precision, Scales};
+use crate::{
+    CalibrationError, FakeQuantizer, GradientRounding, LayerGradient, Precision, Quantization,
+    Role, Scales,
+};
 
 /// A [`Linear`] seen through two quantisers.
 #[derive(Module, Debug)]
@@ -42,12 +45,10 @@ pub type FakeQuantizedGpt2 = Gpt2<FakeQuantizedLinear, LayerNorm>;
 ///
 /// [input]
 /// granularity = "token"
-/// operand = "activation"
 ///
 /// [embeddings]
 /// bits = 8
 /// granularity = "channel:0"
-/// operand = "transposed-weight"
 ///
 /// [gradient]
 /// rounding = "stochastic"
@@ -56,18 +57,18 @@ pub type FakeQuantizedGpt2 = Gpt2<FakeQuantizedLinear, LayerNorm>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FakeQuantConfig {
-    /// Of every weight; its width is not used.
-    pub weight: Quantizer,
+    /// Of every weight, `[d_input, d_output]`.
+    pub weight: Quantization,
     /// Where the scales of weights come from.
     pub weight_scales: Scales,
-    /// Of every input; its width is not used.
-    pub input: Quantizer,
+    /// Of every input, `[tokens, d_input]`.
+    pub input: Quantization,
     /// Whether the vocabulary head is quantised: a copy of the token embedding that is then no longer
     /// tied to it.
     pub head: bool,
     /// Of the token and the position embedding, `[vocab or n_positions, d_model]`, once and for good at
     /// the width it has: a look-up reads what a code stands for. 32 bits leave them, and with them the
-    /// tied head, as they are.
+    /// tied head, as they are. Its operand is not used.
     pub embeddings: Quantizer,
     /// How the gradient of each layer's output is rounded below 32 bits.
     pub gradient: GradientRounding,
@@ -77,11 +78,6 @@ pub struct FakeQuantConfig {
 /// are not quantised; gradients by stochastic rounding.
 impl Default for FakeQuantConfig {
     fn default() -> Self {
-        let input = Quantizer {
-            granularity: Granularity::Token,
-            operand: Operand::Activation,
-            ..Quantizer::default()
-        };
         let embeddings = Quantizer {
             bits: BitWidth::FULL,
             granularity: Granularity::Channel { axis: 0 },
@@ -89,9 +85,9 @@ impl Default for FakeQuantConfig {
             ..Quantizer::default()
         };
         Self {
-            weight: Quantizer::default(),
+            weight: Quantization::default(),
             weight_scales: Scales::default(),
-            input,
+            input: Quantization { granularity: Granularity::Token, ..Quantization::default() },
             head: false,
             embeddings,
             gradient: GradientRounding::default(),
@@ -103,33 +99,41 @@ impl FakeQuantConfig {
     /// Puts quantisers, at 32 bits, into every linear layer of `model`, and quantises its embeddings.
     ///
     /// # Errors
-    /// [`CalibrationError::Quantizer`] if the embeddings cannot be: the granularity does not suit them, or
-    /// a value is not finite.
+    /// [`CalibrationError::Quantizer`] for a granularity that does not suit a tensor, named, or if the
+    /// embeddings cannot be quantised.
     pub fn apply(&self, model: PlainGpt2) -> Result<FakeQuantizedGpt2, CalibrationError> {
         let head = self.head.then(|| {
             let weight = Param::from_tensor(model.tied_head().detach());
             self.layer("lm_head", Linear { weight, bias: None })
         });
+        let head = head.transpose()?;
         let mut model =
-            model.map_layers(|name, base| self.layer(name, base), |_, norm: LayerNorm| norm);
+            model.map_layers(|name, base| self.layer(name, base), |_, norm: LayerNorm| Ok(norm))?;
         model.lm_head = head;
         model.wte = self.embedding("wte", model.wte)?;
         model.wpe = self.embedding("wpe", model.wpe)?;
         Ok(model)
     }
 
-    fn layer(&self, name: &str, base: Linear) -> FakeQuantizedLinear {
+    fn layer(&self, name: &str, base: Linear) -> Result<FakeQuantizedLinear, CalibrationError> {
         let part = |part: &str| format!("{name}.{part}");
-        FakeQuantizedLinear {
+        let [d_input, d_output] = base.weight.lazy_shape().dims();
+        let weight = Role::Weight([d_input, d_output]);
+        Ok(FakeQuantizedLinear {
             base,
-            weight: FakeQuantizer::new(&part("weight"), self.weight.clone(), self.weight_scales),
-            input: FakeQuantizer::new(&part("input"), self.input.clone(), Scales::Calibrated),
+            weight: FakeQuantizer::new(&part("weight"), &self.weight, weight, self.weight_scales)?,
+            input: FakeQuantizer::new(
+                &part("input"),
+                &self.input,
+                Role::Input(d_input),
+                Scales::Calibrated,
+            )?,
             gradient: LayerGradient::new(&part("gradient"), self.gradient.clone()),
-        }
+        })
     }
 
     fn embedding(&self, name: &str, base: Embedding) -> Result<Embedding, CalibrationError> {
-        let quantizer = &self.embeddings;
+        let quantizer = Quantizer { operand: Operand::TransposedWeight, ..self.embeddings.clone() };
         if quantizer.bits.is_full() {
             return Ok(base);
         }
@@ -193,31 +197,24 @@ fn layers(model: &FakeQuantizedGpt2) -> Vec<&FakeQuantizedLinear> {
 }
 
 impl Precision for FakeQuantizedGpt2 {
-    fn quantizers(&self) -> Vec<&FakeQuantizer> {
-        let layers = layers(self);
-        let weights = layers.iter().map(|layer| &layer.weight);
-        weights.chain(layers.iter().map(|layer| &layer.input)).collect()
+    fn weights(&self) -> Vec<&FakeQuantizer> {
+        layers(self).into_iter().map(|layer| &layer.weight).collect()
+    }
+
+    fn inputs(&self) -> Vec<&FakeQuantizer> {
+        layers(self).into_iter().map(|layer| &layer.input).collect()
     }
 
     fn gradients(&self) -> Vec<&LayerGradient> {
         layers(self).into_iter().map(|layer| &layer.gradient).collect()
     }
 
-    fn learn_scales(
-        &mut self,
-        widths: &[BitWidth],
-        device: &Device,
-    ) -> Result<(), CalibrationError> {
-        for quantizer in self.quantizers().iter().filter(|it| !it.is_dynamic()) {
-            quantizer.check_calibrated(widths)?;
-        }
+    fn quantizers_mut(&mut self) -> Vec<&mut FakeQuantizer> {
         let blocks = self.h.iter_mut().flat_map(|block| {
             let Block { attn, mlp, .. } = block;
             [&mut attn.c_attn, &mut attn.c_proj, &mut mlp.c_fc, &mut mlp.c_proj]
         });
         let layers = blocks.chain(&mut self.lm_head);
-        let quantizers = layers.flat_map(|layer| [&mut layer.weight, &mut layer.input]);
-        let mut calibrated = quantizers.filter(|it| !it.is_dynamic());
-        calibrated.try_for_each(|it| it.learn_scales(widths, device))
+        layers.flat_map(|layer| [&mut layer.weight, &mut layer.input]).collect()
     }
 }

@@ -9,7 +9,10 @@
 //!
 //! Scales are frozen by calibration, or come from the values at hand ([`Scales`]), or are learned:
 //! [`learn_scales`](FakeQuantizer::learn_scales) makes parameters of those that calibration found.
-//! Whatever is not finite passes as it is, so that the loss says so.
+//! Scales are of the tensor that was calibrated: other weights call for another calibration.
+//!
+//! Whatever is not finite passes as it is, so that the loss says so; and where anything else keeps values
+//! from being quantised, such as a trained scale that is not finite, all of them become NaN.
 //!
 //! The product of codes and scales is computed on the host, by the same kernels for every backend;
 //! gradients pass through the mask of the grid.
@@ -20,11 +23,71 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use gpt2_model::{DeviceError, host};
-use quantizers::{BitWidth, Derivatives, Granularity, Operand, Params, Quantizer};
+use quantizers::{
+    AnyGrid, AnyRange, BitWidth, Derivatives, Granularity, Half, Operand, Params, Quantizer,
+    QuantizerError,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{Mode, Records, Seen};
+use crate::calibration::{self, Known, Mode, Records, Seen, entries};
 use crate::{CalibrationError, LearnedScales, straight_through};
+
+/// How a tensor is quantised, at any width. The default is symmetric, min-max, one scale an output
+/// channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quantization {
+    /// Which values share a scale.
+    pub granularity: Granularity,
+    /// Which values codes can stand for.
+    pub grid: AnyGrid,
+    /// Which part of the values the codes should reach.
+    pub range: AnyRange,
+    /// A type in which scales and values are held; none for `f32`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulate: Option<Half>,
+}
+
+impl Default for Quantization {
+    fn default() -> Self {
+        let Quantizer { granularity, grid, range, emulate, .. } = Quantizer::default();
+        Self { granularity, grid, range, emulate }
+    }
+}
+
+impl Quantization {
+    /// At one width, of one operand.
+    pub fn at(&self, bits: BitWidth, operand: Operand) -> Quantizer {
+        let Self { granularity, grid, range, emulate } = self.clone();
+        Quantizer { bits, granularity, operand, grid, range, emulate }
+    }
+}
+
+/// What is quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A weight of this shape, `[d_input, d_output]`.
+    Weight([usize; 2]),
+    /// An input `[tokens, d_input]` with this many features.
+    Input(usize),
+}
+
+impl Role {
+    fn operand(self) -> Operand {
+        match self {
+            Self::Weight(_) => Operand::Weight,
+            Self::Input(_) => Operand::Activation,
+        }
+    }
+
+    /// Of a tensor, as far as it is known.
+    fn shape(self) -> [usize; 2] {
+        match self {
+            Self::Weight(shape) => shape,
+            Self::Input(features) => [1, features],
+        }
+    }
+}
 
 /// Where scales come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,37 +104,48 @@ pub enum Scales {
 /// Fake quantisation of one tensor of a layer: its weight, or its input.
 #[derive(Module, Debug)]
 pub struct FakeQuantizer {
-    /// Grid, range, granularity and operand; its width is not used.
     #[module(skip)]
-    config: Quantizer,
+    how: Quantization,
+    #[module(skip)]
+    role: Role,
     #[module(skip)]
     scales: Scales,
     #[module(skip)]
     records: Records,
-    /// Scales that are trained, by width.
+    /// Scales that are trained, by width, ascending.
     learned: Vec<LearnedScales>,
 }
 
 impl FakeQuantizer {
     /// At 32 bits. `name` is what errors call it, for example `h.0.attn.c_attn.input`.
-    pub fn new(name: &str, config: Quantizer, scales: Scales) -> Self {
-        Self { config, scales, records: Records::new(name), learned: Vec::new() }
+    ///
+    /// # Errors
+    /// [`CalibrationError::Quantizer`] for a granularity that does not suit the tensor.
+    pub fn new(
+        name: &str,
+        how: &Quantization,
+        role: Role,
+        scales: Scales,
+    ) -> Result<Self, CalibrationError> {
+        let records = Records::new(name);
+        let quantizer = how.at(BitWidth::FULL, role.operand());
+        quantizer.groups(role.shape()).map_err(|source| records.failed(source))?;
+        Ok(Self { how: how.clone(), role, scales, records, learned: Vec::new() })
     }
 
     /// Whether scales come from the values at hand, so that there is nothing to calibrate.
     pub fn is_dynamic(&self) -> bool {
-        let Quantizer { operand, granularity, .. } = &self.config;
-        self.scales == Scales::Dynamic
-            || *operand == Operand::Activation && *granularity != Granularity::Tensor
+        let is_input = matches!(self.role, Role::Input(_));
+        self.scales == Scales::Dynamic || is_input && self.how.granularity != Granularity::Tensor
     }
 
     /// From here on forward passes are watched for `widths`; earlier scales of these are replaced when
     /// the calibration is finished, those of other widths stay.
     pub fn start_calibration(&self, widths: &[BitWidth]) {
-        let seen = match self.config.operand {
+        let seen = match self.role {
             _ if self.is_dynamic() => Seen::Nothing,
-            Operand::Activation => Seen::Batches(self.config.range.as_dyn().observer()),
-            _ => Seen::Whole(None),
+            Role::Input(_) => Seen::Batches(self.how.range.as_dyn().observer()),
+            Role::Weight(_) => Seen::Whole(None),
         };
         self.records.start(widths, seen);
     }
@@ -79,15 +153,23 @@ impl FakeQuantizer {
     /// Freezes scales and zero points of the widths that were named.
     ///
     /// # Errors
-    /// If no calibration began, no value came by, one was not finite, or the grid has no codes of a
-    /// width; nothing is then changed, and the calibration goes on.
+    /// If no calibration began, no value came by, one was not finite or could not be read, or the grid has
+    /// no codes of a width; nothing is then changed, and the calibration goes on.
     pub fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        self.records.finish(|observer, bits| observer.fit(self.config.grid.as_dyn(), bits))
+        self.records.finish(self.fitted()?);
+        Ok(())
+    }
+
+    pub(crate) fn fitted(&self) -> Result<Known, CalibrationError> {
+        self.records.fitted(|observer, bits| observer.fit(self.how.grid.as_dyn(), bits))
     }
 
     /// Makes the scales of `widths` parameters of the module, from where calibration left them; with them
     /// the zero points of the affine grid and the offsets of LSQ+. They belong in the optimiser, and
-    /// take no weight decay.
+    /// take no weight decay. A later calibration of such a width takes their place.
+    ///
+    /// Their parameters are numbered by width, ascending: a model into which trained ones are loaded must
+    /// have learned the same widths.
     ///
     /// # Errors
     /// [`CalibrationError::Uncalibrated`]; nothing is then changed.
@@ -99,13 +181,15 @@ impl FakeQuantizer {
         let widths = widths.iter().filter(|bits| !bits.is_full());
         let made = widths.map(|&bits| {
             let start = self.records.known(bits)?;
-            let codes = self.config.grid.as_dyn().codes(bits);
+            let codes = self.how.grid.as_dyn().codes(bits);
             let codes = codes.map_err(|source| self.records.failed(source))?;
             Ok(LearnedScales::new(bits, &codes, &start, device))
         });
         let made = made.collect::<Result<Vec<_>, CalibrationError>>()?;
         self.learned.retain(|old| made.iter().all(|new| new.bits() != old.bits()));
         self.learned.extend(made);
+        self.learned.sort_by_key(LearnedScales::bits);
+        self.learned.dedup_by_key(|it| it.bits());
         Ok(())
     }
 
@@ -118,20 +202,25 @@ impl FakeQuantizer {
         widths.try_for_each(|&bits| self.records.known(bits).map(drop))
     }
 
-    /// The scales that are trained, by width.
+    /// The scales that are trained, by width, ascending.
     pub fn learned(&self) -> &[LearnedScales] {
         &self.learned
     }
 
     fn at(&self, bits: BitWidth) -> Quantizer {
-        Quantizer { bits, ..self.config.clone() }
+        self.how.at(bits, self.role.operand())
     }
 
     /// Goes to a width that was calibrated, or to 32.
     ///
     /// # Errors
-    /// [`CalibrationError::Uncalibrated`]; the width then stays what it was.
+    /// [`CalibrationError::Uncalibrated`], or [`CalibrationError::Quantizer`] for a width of which the grid
+    /// has no codes; the width then stays what it was.
     pub fn set_bits(&self, bits: BitWidth) -> Result<(), CalibrationError> {
+        if !bits.is_full() {
+            let codes = self.how.grid.as_dyn().codes(bits);
+            codes.map_err(|source| self.records.failed(source))?;
+        }
         if !self.is_dynamic() {
             self.check_calibrated(&[bits])?;
         }
@@ -166,47 +255,119 @@ impl FakeQuantizer {
             Mode::At(bits, params) => (bits, params),
         };
         let quantizer = self.at(bits);
-        let quantized = match self.learned.iter().find(|it| it.bits() == bits) {
+        let quantized = match self.trained(bits, params.as_ref()) {
             Some(learned) => learned.forward(&quantizer, &x),
             None => quantized(&quantizer, params.as_deref(), &x),
         };
-        quantized.unwrap_or(x)
+        match quantized {
+            Ok(quantized) => quantized,
+            Err(Unquantized::Value) => x,
+            Err(Unquantized::Other) => x * f32::NAN,
+        }
     }
 
-    /// Shows a calibration the values of `x`; what cannot be read is not seen.
+    /// The trained scales of a width, if no calibration has come after them.
+    fn trained(
+        &self,
+        bits: BitWidth,
+        known: Option<&calibration::Scales>,
+    ) -> Option<&LearnedScales> {
+        self.learned
+            .iter()
+            .find(|it| it.bits() == bits && known.is_some_and(|known| it.is_of(known)))
+    }
+
+    /// Shows a calibration the values of `x`.
     fn watch(&self, x: &Tensor<2>) {
-        let whole = self.config.operand != Operand::Activation;
-        if self.is_dynamic() || whole && !self.records.awaits_tensor() {
+        let is_input = matches!(self.role, Role::Input(_));
+        let widths = self.records.awaited();
+        if self.is_dynamic() || !is_input && widths.is_none() {
             return;
         }
-        let Ok(values) = on_host(x) else { return };
-        if whole {
-            self.records.observe_whole(|bits| self.at(bits).fit(&values, x.dims()));
-        } else {
-            self.records.observe(&values);
+        let values = match on_host(x) {
+            Ok(values) => values,
+            Err(source) => {
+                let name = self.records.name();
+                return self.records.fail(CalibrationError::Device { name, source });
+            }
+        };
+        let Some(widths) = widths else { return self.records.observe(&values) };
+        let fit = |bits: BitWidth| Ok((bits, self.at(bits).fit(&values, x.dims())?));
+        match widths.into_iter().map(fit).collect() {
+            Ok(fitted) => self.records.observe_whole(fitted),
+            Err(source) => self.records.fail(self.records.failed(source)),
         }
     }
 
     /// Everything calibrated, by `BITS.scale`, `BITS.zero_point` and `BITS.offset`, each `[groups]`:
-    /// to be stored under the path of this quantiser, bit for bit. What is learned is stored with the
-    /// other parameters of the module.
+    /// to be stored under the path of this quantiser, bit for bit. Of a width whose scales are trained,
+    /// what they count as now.
     pub fn state(&self) -> BTreeMap<String, Vec<f32>> {
-        self.records.state()
+        let mut known = self.records.all();
+        for (&bits, params) in &mut known {
+            let now = self
+                .trained(bits, Some(params))
+                .and_then(|learned| learned.params(&self.how.grid.as_dyn().codes(bits).ok()?));
+            if let Some(now) = now {
+                *params = now.into();
+            }
+        }
+        entries(&known)
+    }
+
+    /// The settings that a state belongs to.
+    pub fn settings(&self) -> String {
+        format!("{:?} of {:?}", self.how, self.role)
     }
 
     /// Takes over what [`state`](Self::state) gave, in place of everything calibrated; the width goes
     /// to 32.
     ///
     /// # Errors
-    /// [`CalibrationError::State`] for an entry that is no width, or has no partner of its length;
-    /// nothing is then changed.
+    /// [`CalibrationError::State`] for an entry that is no width, or has no partner of its length, and
+    /// [`CalibrationError::Quantizer`] for scales that this tensor cannot have; nothing is then changed.
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        self.records.install(self.records.parse(entries)?);
+        self.records.install(self.parsed(entries)?);
         Ok(())
+    }
+
+    pub(crate) fn parsed(
+        &self,
+        entries: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<Known, CalibrationError> {
+        let known = self.records.parse(entries)?;
+        for (&bits, params) in &known {
+            let checked = self.at(bits).check(self.role.shape(), params);
+            checked.map_err(|source| self.records.failed(source))?;
+        }
+        Ok(known)
     }
 
     pub(crate) fn records(&self) -> &Records {
         &self.records
+    }
+}
+
+/// Why values were not quantised.
+pub(crate) enum Unquantized {
+    /// One of them is not finite.
+    Value,
+    /// Anything else.
+    Other,
+}
+
+impl From<QuantizerError> for Unquantized {
+    fn from(error: QuantizerError) -> Self {
+        match error {
+            QuantizerError::NotFinite { .. } => Self::Value,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<DeviceError> for Unquantized {
+    fn from(_: DeviceError) -> Self {
+        Self::Other
     }
 }
 
@@ -216,36 +377,40 @@ pub(crate) fn on_host(x: &Tensor<2>) -> Result<Vec<f32>, DeviceError> {
     data.try_to_vec().map_err(|error| DeviceError(error.to_string()))
 }
 
-/// With given parameters, or with those of the values at hand; none for values that have no codes.
-fn quantized(quantizer: &Quantizer, params: Option<&[Params]>, x: &Tensor<2>) -> Option<Tensor<2>> {
+/// With given parameters, or with those of the values at hand.
+fn quantized(
+    quantizer: &Quantizer,
+    params: Option<&[Params]>,
+    x: &Tensor<2>,
+) -> Result<Tensor<2>, Unquantized> {
     let shape = x.dims();
-    let values = on_host(x).ok()?;
+    let values = on_host(x)?;
     let params = match params {
         Some(params) => Cow::Borrowed(params),
-        None => Cow::Owned(quantizer.fit(&values, shape).ok()?),
+        None => Cow::Owned(quantizer.fit(&values, shape)?),
     };
     if x.is_tracked() {
         let [value, mask, _] = derived(quantizer, &params, &values, x)?;
-        return Some(straight_through(value, &[(x.clone(), mask)]));
+        return Ok(straight_through(value, &[(x.clone(), mask)]));
     }
     let mut out = vec![0.0; values.len()];
-    quantizer.fake_quantize_into(&values, shape, &params, &mut out).ok()?;
-    Some(Tensor::from_data(TensorData::new(out, shape), &x.device()))
+    quantizer.fake_quantize_into(&values, shape, &params, &mut out)?;
+    Ok(Tensor::from_data(TensorData::new(out, shape), &x.device()))
 }
 
 /// Value, mask and derivative by the scale, each of the shape and on the device of `x`, which has these
-/// `values`; none for values that have no codes.
+/// `values`.
 pub(crate) fn derived(
     quantizer: &Quantizer,
     params: &[Params],
     values: &[f32],
     x: &Tensor<2>,
-) -> Option<[Tensor<2>; 3]> {
+) -> Result<[Tensor<2>; 3], QuantizerError> {
     let shape = x.dims();
     let [mut value, mut mask, mut scale] = [0; 3].map(|_| vec![0.0; values.len()]);
     let out = Derivatives { values: &mut value, mask: &mut mask, scale: &mut scale };
-    let rule = quantizer.grid.as_dyn().codes(quantizer.bits).ok()?.rule;
-    quantizer.derivatives_into(values, shape, params, rule, out).ok()?;
+    let rule = quantizer.grid.as_dyn().codes(quantizer.bits)?.rule;
+    quantizer.derivatives_into(values, shape, params, rule, out)?;
     let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &x.device());
-    Some([value, mask, scale].map(tensor))
+    Ok([value, mask, scale].map(tensor))
 }

@@ -26,12 +26,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use counter_rng::Key;
-use quantizers::{AnyRange, BitWidth, GradientQuantizer, MinMax, Symmetric};
+use quantizers::{
+    AnyRange, BitWidth, GradientQuantizer, Granularity, Grid, MinMax, Operand, Quantizer, Symmetric,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::CalibrationError;
-use crate::calibration::{Mode, Records, Seen};
+use crate::calibration::{Known, Mode, Records, Seen, entries};
 use crate::gradient_hook::GradientHook;
+use crate::{CalibrationError, Quantization};
 
 /// How gradients are rounded. The default is CPT's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,15 +99,27 @@ impl LayerGradient {
     /// Freezes the scales of the widths that were named.
     ///
     /// # Errors
-    /// If no calibration began, no gradient came by, or the grid has no codes of a width; nothing is then
-    /// changed.
+    /// If no calibration began, no gradient came by, one was not finite, or the grid has no codes of a
+    /// width; nothing is then changed.
     pub fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        self.records.finish(|observer, bits| observer.fit(&Symmetric {}, bits))
+        self.records.finish(self.fitted()?);
+        Ok(())
+    }
+
+    pub(crate) fn fitted(&self) -> Result<Known, CalibrationError> {
+        self.records.fitted(|observer, bits| observer.fit(&Symmetric {}, bits))
     }
 
     /// Goes to a width, calibrated or not.
-    pub fn set_bits(&self, bits: BitWidth) {
+    ///
+    /// # Errors
+    /// [`CalibrationError::Quantizer`] outside 2 to 16 bits and 32; the width then stays what it was.
+    pub fn set_bits(&self, bits: BitWidth) -> Result<(), CalibrationError> {
+        if !bits.is_full() {
+            Symmetric {}.codes(bits).map_err(|source| self.records.failed(source))?;
+        }
         self.records.set_bits(bits);
+        Ok(())
     }
 
     /// The width it is at.
@@ -130,16 +144,36 @@ impl LayerGradient {
 
     /// Everything calibrated, as [`FakeQuantizer::state`](crate::FakeQuantizer::state).
     pub fn state(&self) -> BTreeMap<String, Vec<f32>> {
-        self.records.state()
+        entries(&self.records.all())
+    }
+
+    /// The settings that a state belongs to.
+    pub fn settings(&self) -> String {
+        format!("{:?}", self.rounding)
     }
 
     /// As [`FakeQuantizer::restore`](crate::FakeQuantizer::restore).
     ///
     /// # Errors
-    /// [`CalibrationError::State`]; nothing is then changed.
+    /// [`CalibrationError::State`] or [`CalibrationError::Quantizer`]; nothing is then changed.
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        self.records.install(self.records.parse(entries)?);
+        self.records.install(self.parsed(entries)?);
         Ok(())
+    }
+
+    pub(crate) fn parsed(
+        &self,
+        entries: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<Known, CalibrationError> {
+        let known = self.records.parse(entries)?;
+        for (&bits, params) in &known {
+            // One scale for a gradient of any size.
+            let one = Quantization::default().at(bits, Operand::Activation);
+            let one = Quantizer { granularity: Granularity::Tensor, ..one };
+            let checked = one.check([1, 1], params);
+            checked.map_err(|source| self.records.failed(source))?;
+        }
+        Ok(known)
     }
 
     pub(crate) fn records(&self) -> &Records {

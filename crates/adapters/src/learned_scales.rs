@@ -19,7 +19,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::{BitWidth, Codes, Groups, Operand, Params, Quantizer, Shift};
 
-use crate::fake_quantizer::{derived, on_host};
+use crate::fake_quantizer::{Unquantized, derived, on_host};
 use crate::straight_through;
 
 /// The trained scales of one width.
@@ -65,6 +65,11 @@ impl LearnedScales {
         self.bits
     }
 
+    /// Whether they began as `scales`.
+    pub(crate) fn is_of(&self, scales: &Arc<[Params]>) -> bool {
+        Arc::ptr_eq(&self.start, scales)
+    }
+
     /// The parameters as they are now, rounded and kept from zero; none if one is not finite.
     pub(crate) fn params(&self, codes: &Codes) -> Option<Vec<Params>> {
         let read = |param: &Param<Tensor<1>>| on_host(&param.val().unsqueeze()).ok();
@@ -84,12 +89,16 @@ impl LearnedScales {
         params.collect()
     }
 
-    /// Fake-quantises `x`, `[rows, cols]`; none for values or scales that have no codes.
-    pub(crate) fn forward(&self, quantizer: &Quantizer, x: &Tensor<2>) -> Option<Tensor<2>> {
-        let groups = quantizer.groups(x.dims()).ok()?;
-        let codes = quantizer.grid.as_dyn().codes(self.bits).ok()?;
-        let params = self.params(&codes)?;
-        let [value, mask, scale] = derived(quantizer, &params, &on_host(x).ok()?, x)?;
+    /// Fake-quantises `x`, `[rows, cols]`.
+    pub(crate) fn forward(
+        &self,
+        quantizer: &Quantizer,
+        x: &Tensor<2>,
+    ) -> Result<Tensor<2>, Unquantized> {
+        let groups = quantizer.groups(x.dims())?;
+        let codes = quantizer.grid.as_dyn().codes(self.bits)?;
+        let params = self.params(&codes).ok_or(Unquantized::Other)?;
+        let [value, mask, scale] = derived(quantizer, &params, &on_host(x)?, x)?;
         let [rows, cols] = x.dims();
         let factor = codes.gradient_factor(match quantizer.operand {
             Operand::Activation => cols,
@@ -105,7 +114,7 @@ impl LearnedScales {
         if let Some(offset) = &self.offset {
             terms.push((over(offset), outside * factor));
         }
-        Some(straight_through(value, &terms))
+        Ok(straight_through(value, &terms))
     }
 }
 

@@ -16,11 +16,11 @@ use gpt2_model::Gpt2;
 
 pub use calibration::CalibrationError;
 pub use fake_quantized::{FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizedLinear};
-pub use fake_quantizer::{FakeQuantizer, Scales};
+pub use fake_quantizer::{FakeQuantizer, Quantization, Role, Scales};
 pub use gradient_quantizer::{GradientRounding, LayerGradient};
 pub use learned_scales::LearnedScales;
 pub use lora::{LoraFactors, LoraLinear};
-pub use precision::Precision;
+pub use precision::{Calibration, Precision};
 pub use sites::{LoraConfig, LoraError, Site};
 pub use straight_through::straight_through;
 

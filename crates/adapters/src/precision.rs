@@ -8,59 +8,100 @@ use quantizers::BitWidth;
 use crate::calibration::Records;
 use crate::{CalibrationError, FakeQuantizer, LayerGradient};
 
+/// Everything that calibration found in a model, to be stored beside its weights: in a safetensors file,
+/// the tensors as `F32` and the settings as metadata.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Calibration {
+    /// By `LAYER.ROLE.BITS.scale`, `.zero_point` and `.offset`, for example
+    /// `h.0.attn.c_attn.weight.4.scale`; each `[groups]`.
+    pub tensors: BTreeMap<String, Vec<f32>>,
+    /// By `LAYER.ROLE`: what the numbers belong to.
+    pub settings: BTreeMap<String, String>,
+}
+
 /// Calibrates and switches the quantisers of a model.
 pub trait Precision {
-    /// Weights, then inputs, of every layer.
-    fn quantizers(&self) -> Vec<&FakeQuantizer>;
+    /// Of the weight of every layer.
+    fn weights(&self) -> Vec<&FakeQuantizer>;
+
+    /// Of the input of every layer.
+    fn inputs(&self) -> Vec<&FakeQuantizer>;
 
     /// Of the gradient of every layer's output.
     fn gradients(&self) -> Vec<&LayerGradient>;
 
-    /// As [`FakeQuantizer::learn_scales`], wherever scales are calibrated.
-    ///
-    /// # Errors
-    /// [`CalibrationError::Uncalibrated`]; no scale is then a parameter that was none.
-    fn learn_scales(
-        &mut self,
-        widths: &[BitWidth],
-        device: &Device,
-    ) -> Result<(), CalibrationError>;
+    /// Of weights and inputs.
+    fn quantizers_mut(&mut self) -> Vec<&mut FakeQuantizer>;
 
     /// As [`FakeQuantizer::start_calibration`], everywhere.
-    fn start_calibration(&self, widths: &[BitWidth]) {
-        self.quantizers().iter().for_each(|it| it.start_calibration(widths));
+    fn start_calibration(&self, weights: &[BitWidth], inputs: &[BitWidth]) {
+        self.weights().iter().for_each(|it| it.start_calibration(weights));
+        self.inputs().iter().for_each(|it| it.start_calibration(inputs));
     }
 
     /// As [`FakeQuantizer::finish_calibration`], everywhere.
     ///
     /// # Errors
-    /// The first that fails.
+    /// The first that fails; no quantiser is then changed.
     fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        self.quantizers().into_iter().try_for_each(FakeQuantizer::finish_calibration)
+        let all = [self.weights(), self.inputs()].concat();
+        let fitted = all.iter().map(|it| it.fitted()).collect::<Result<Vec<_>, _>>()?;
+        all.iter().zip(fitted).for_each(|(it, known)| it.records().finish(known));
+        Ok(())
     }
 
-    /// Weights and inputs of every layer to `bits`; 32 is the plain model.
+    /// As [`FakeQuantizer::learn_scales`] for `widths`, wherever scales of them were calibrated.
     ///
     /// # Errors
-    /// [`CalibrationError::Uncalibrated`] with the first quantiser that has no such width; no layer is
-    /// then changed.
-    fn set_precision(&self, bits: BitWidth) -> Result<(), CalibrationError> {
-        let before: Vec<BitWidth> = self.quantizers().iter().map(|it| it.bits()).collect();
-        let set = self.quantizers().into_iter().try_for_each(|it| it.set_bits(bits));
-        if set.is_err() {
-            for (quantizer, bits) in self.quantizers().into_iter().zip(before) {
-                quantizer.set_bits(bits)?;
+    /// [`CalibrationError::Uncalibrated`] for a width that no quantiser has; nothing is then changed.
+    fn learn_scales(
+        &mut self,
+        widths: &[BitWidth],
+        device: &Device,
+    ) -> Result<(), CalibrationError> {
+        for bits in widths {
+            let has = |it: &&FakeQuantizer| it.check_calibrated(&[*bits]).is_ok();
+            let all = [self.weights(), self.inputs()].concat();
+            if let Some(first) = all.first().filter(|_| !all.iter().any(has)) {
+                first.check_calibrated(&[*bits])?;
             }
+        }
+        for quantizer in self.quantizers_mut() {
+            let calibrated = quantizer.calibrated();
+            let widths: Vec<BitWidth> =
+                widths.iter().copied().filter(|bits| calibrated.contains(bits)).collect();
+            quantizer.learn_scales(&widths, device)?;
+        }
+        Ok(())
+    }
+
+    /// Weights and inputs of every layer each to their width; 32 is the plain model.
+    ///
+    /// # Errors
+    /// As [`FakeQuantizer::set_bits`], for the first quantiser that has no such width; no layer is then
+    /// changed.
+    fn set_precision(&self, weights: BitWidth, inputs: BitWidth) -> Result<(), CalibrationError> {
+        let roles = [(self.weights(), weights), (self.inputs(), inputs)];
+        let all =
+            || roles.iter().flat_map(|(of_role, bits)| of_role.iter().map(move |it| (it, *bits)));
+        let before: Vec<BitWidth> = all().map(|(it, _)| it.bits()).collect();
+        let set = all().try_for_each(|(it, bits)| it.set_bits(bits));
+        if set.is_err() {
+            all().zip(before).for_each(|((it, _), bits)| it.records().set_bits(bits));
         }
         set
     }
 
     /// The gradients of all outputs to `bits`, rounded by the words of backward pass `pass`.
-    fn set_gradients(&self, bits: BitWidth, pass: u64) {
+    ///
+    /// # Errors
+    /// As [`LayerGradient::set_bits`]; nothing is then changed.
+    fn set_gradients(&self, bits: BitWidth, pass: u64) -> Result<(), CalibrationError> {
         for gradient in self.gradients() {
-            gradient.set_bits(bits);
+            gradient.set_bits(bits)?; // all or none has such a width
             gradient.set_pass(pass);
         }
+        Ok(())
     }
 
     /// As [`LayerGradient::start_calibration`], everywhere.
@@ -71,35 +112,43 @@ pub trait Precision {
     /// As [`LayerGradient::finish_calibration`], everywhere.
     ///
     /// # Errors
-    /// The first that fails.
+    /// The first that fails; nothing is then changed.
     fn finish_gradient_calibration(&self) -> Result<(), CalibrationError> {
-        self.gradients().into_iter().try_for_each(LayerGradient::finish_calibration)
+        let all = self.gradients();
+        let fitted = all.iter().map(|it| it.fitted()).collect::<Result<Vec<_>, _>>()?;
+        all.iter().zip(fitted).for_each(|(it, known)| it.records().finish(known));
+        Ok(())
     }
 
-    /// Everything calibrated, by `LAYER.ROLE.BITS.scale`, `.zero_point` and `.offset`, for example
-    /// `h.0.attn.c_attn.weight.4.scale`; each `[groups]`, to be stored bit for bit.
-    fn calibration(&self) -> BTreeMap<String, Vec<f32>> {
-        let of_all = records(self).into_iter().flat_map(|records| {
+    /// Everything calibrated, bit for bit.
+    fn calibration(&self) -> Calibration {
+        let mut calibration = Calibration::default();
+        let quantizers = [self.weights(), self.inputs()].concat().into_iter();
+        let quantizers = quantizers.map(|it| (it.records(), it.settings(), it.state()));
+        let gradients = self.gradients().into_iter();
+        let gradients = gradients.map(|it| (it.records(), it.settings(), it.state()));
+        for (records, settings, state) in quantizers.chain(gradients) {
             let name = records.name();
-            records.state().into_iter().map(move |(key, value)| (format!("{name}.{key}"), value))
-        });
-        of_all.collect()
+            let tensors = state.into_iter().map(|(key, value)| (format!("{name}.{key}"), value));
+            calibration.tensors.extend(tensors);
+            calibration.settings.insert(name, settings);
+        }
+        calibration
     }
 
     /// Takes over what [`calibration`](Self::calibration) gave, in place of everything calibrated; all
     /// widths go to 32.
     ///
     /// # Errors
-    /// [`CalibrationError::State`] or [`CalibrationError::NoSuchQuantizer`] for an entry that belongs to
-    /// none; nothing is then changed.
-    fn restore_calibration(
-        &self,
-        entries: &BTreeMap<String, Vec<f32>>,
-    ) -> Result<(), CalibrationError> {
-        let records = records(self);
-        let mut parts: BTreeMap<_, _> =
-            records.iter().map(|it| (it.name(), BTreeMap::new())).collect();
-        for (key, value) in entries {
+    /// [`CalibrationError::NoSuchQuantizer`] for an entry that belongs to none,
+    /// [`CalibrationError::OtherSettings`], or as [`FakeQuantizer::restore`]; nothing is then changed.
+    fn restore_calibration(&self, stored: &Calibration) -> Result<(), CalibrationError> {
+        let (quantizers, gradients) = ([self.weights(), self.inputs()].concat(), self.gradients());
+        let names = quantizers.iter().map(|it| it.records().name());
+        let names = names.chain(gradients.iter().map(|it| it.records().name()));
+        let mut parts: BTreeMap<String, BTreeMap<String, Vec<f32>>> =
+            names.map(|name| (name, BTreeMap::new())).collect();
+        for (key, value) in &stored.tensors {
             // LAYER.ROLE, then BITS.FIELD.
             let (before, field) = key.rsplit_once('.').unwrap_or((key, ""));
             let (name, bits) = before.rsplit_once('.').unwrap_or((before, ""));
@@ -107,14 +156,27 @@ pub trait Precision {
             let part = part.ok_or_else(|| CalibrationError::NoSuchQuantizer(key.clone()))?;
             part.insert(format!("{bits}.{field}"), value.clone());
         }
-        let known = records.iter().map(|it| it.parse(&parts[&it.name()]));
-        let known = known.collect::<Result<Vec<_>, _>>()?;
-        records.into_iter().zip(known).for_each(|(records, known)| records.install(known));
+        let check = |records: &Records, expected: String| match stored.settings.get(&records.name())
+        {
+            Some(stored) if *stored == expected => Ok(()),
+            stored => Err(CalibrationError::OtherSettings {
+                name: records.name(),
+                stored: stored.cloned().unwrap_or_default(),
+                expected,
+            }),
+        };
+        let mut known = Vec::new();
+        for it in &quantizers {
+            check(it.records(), it.settings())?;
+            known.push((it.records(), it.parsed(&parts[&it.records().name()])?));
+        }
+        for it in &gradients {
+            check(it.records(), it.settings())?;
+            known.push((it.records(), it.parsed(&parts[&it.records().name()])?));
+        }
+        for (records, known) in known {
+            records.install(known);
+        }
         Ok(())
     }
-}
-
-fn records<P: Precision + ?Sized>(model: &P) -> Vec<&Records> {
-    let quantizers = model.quantizers().into_iter().map(FakeQuantizer::records);
-    quantizers.chain(model.gradients().into_iter().map(LayerGradient::records)).collect()
 }

@@ -179,10 +179,10 @@ impl LoraConfig {
                 } else {
                     layer.full = on(Site::MlpDown, 0, 1);
                 }
-                layer
+                Ok(layer)
             },
-            |_, norm| norm,
-        );
+            |_, norm| Ok(norm),
+        )?;
         model.lm_head = head;
         Ok(model)
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use adapters::{
-    CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision, Scales,
+    CalibrationError, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, Precision, Quantization,
+    Role, Scales,
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy};
-use quantizers::{Affine, BitWidth, Granularity, Operand, Quantizer};
+use quantizers::{Affine, BitWidth, Granularity, Nf4, Operand, Quantizer};
 
 fn bits(bits: u8) -> BitWidth {
     BitWidth::new(bits).unwrap()
@@ -37,18 +38,27 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Inputs with one scale a tensor, which has to be calibrated.
 fn static_inputs() -> FakeQuantConfig {
-    let input = Quantizer {
+    let input = Quantization {
         granularity: Granularity::Tensor,
-        operand: Operand::Activation,
         grid: Affine {}.into(),
-        ..Quantizer::default()
+        ..Quantization::default()
     };
     FakeQuantConfig { input, head: true, ..FakeQuantConfig::default() }
 }
 
+fn quantizers(model: &FakeQuantizedGpt2) -> Vec<&FakeQuantizer> {
+    [model.weights(), model.inputs()].concat()
+}
+
+fn weight(granularity: Granularity, shape: [usize; 2]) -> FakeQuantizer {
+    let how = Quantization { granularity, ..Quantization::default() };
+    FakeQuantizer::new("w", &how, Role::Weight(shape), Scales::Calibrated).unwrap()
+}
+
 fn calibrated(config: &FakeQuantConfig, device: &Device, widths: &[u8]) -> FakeQuantizedGpt2 {
     let model = config.apply(plain(device)).unwrap();
-    model.start_calibration(&widths.iter().map(|&it| bits(it)).collect::<Vec<_>>());
+    let widths: Vec<BitWidth> = widths.iter().map(|&it| bits(it)).collect();
+    model.start_calibration(&widths, &widths);
     model.logits(tokens(device));
     model.finish_calibration().unwrap();
     model
@@ -60,7 +70,7 @@ fn at_32_bits_and_while_calibrating_it_is_the_plain_model() {
     let (plain, model) = (plain(&device), static_inputs().apply(plain(&device)).unwrap());
     let expected = floats(plain.logits(tokens(&device)));
     assert_eq!(floats(model.logits(tokens(&device))), expected);
-    model.start_calibration(&[bits(4)]);
+    model.start_calibration(&[bits(4)], &[bits(4)]);
     // Through the layers' own product: the same numbers.
     assert_eq!(floats(model.logits(tokens(&device))), expected);
     model.finish_calibration().unwrap();
@@ -88,7 +98,7 @@ fn widths_lie_side_by_side_and_an_uncalibrated_one_is_an_error() {
     let device = Device::default();
     let model = calibrated(&static_inputs(), &device, &[8, 4]);
     let logits = |width| {
-        model.set_precision(bits(width)).unwrap();
+        model.set_precision(bits(width), bits(width)).unwrap();
         floats(model.logits(tokens(&device)))
     };
     let (full, eight, four) = (logits(32), logits(8), logits(4));
@@ -96,17 +106,17 @@ fn widths_lie_side_by_side_and_an_uncalibrated_one_is_an_error() {
     assert!(distance(&eight) > 0.0 && distance(&four) > 20.0 * distance(&eight));
     assert_eq!((logits(8), logits(4), logits(32)), (eight, four.clone(), full), "both ways");
 
-    model.set_precision(bits(4)).unwrap();
-    let error = model.set_precision(bits(6)).unwrap_err();
+    model.set_precision(bits(4), bits(4)).unwrap();
+    let error = model.set_precision(bits(6), bits(6)).unwrap_err();
     let expected =
         "`h.0.attn.c_attn.weight` has no scales for 6 bits, but for [4, 8]; calibrate it first";
     assert_eq!(error.to_string(), expected);
     assert_eq!(floats(model.logits(tokens(&device))), four, "nothing was switched");
     // A later calibration of another width forgets none.
-    model.start_calibration(&[bits(6)]);
+    model.start_calibration(&[bits(6)], &[bits(6)]);
     model.logits(tokens(&device));
     model.finish_calibration().unwrap();
-    assert!(model.quantizers().iter().all(|it| it.calibrated() == [bits(4), bits(6), bits(8)]));
+    assert!(quantizers(&model).iter().all(|it| it.calibrated() == [bits(4), bits(6), bits(8)]));
     assert_eq!(logits(4), four);
 }
 
@@ -114,7 +124,7 @@ fn widths_lie_side_by_side_and_an_uncalibrated_one_is_an_error() {
 fn one_layer_is_the_product_of_what_its_quantisers_make() {
     let device = Device::default();
     let model = calibrated(&FakeQuantConfig::default(), &device, &[4]);
-    model.set_precision(bits(4)).unwrap();
+    model.set_precision(bits(4), bits(4)).unwrap();
     let layer = &model.h[1].attn.c_proj;
     let x = Tensor::<1, Int>::arange(0..24, &device).float().reshape([2, 12]).sin();
     let by_hand = |quantizer: Quantizer, values: Tensor<2>| {
@@ -125,8 +135,8 @@ fn one_layer_is_the_product_of_what_its_quantisers_make() {
         Tensor::<1>::from_floats(out.as_slice(), &device).reshape(shape)
     };
     let config = FakeQuantConfig::default();
-    let input = by_hand(Quantizer { bits: bits(4), ..config.input }, x.clone());
-    let weight = by_hand(Quantizer { bits: bits(4), ..config.weight }, layer.base.weight.val());
+    let input = by_hand(config.input.at(bits(4), Operand::Activation), x.clone());
+    let weight = by_hand(config.weight.at(bits(4), Operand::Weight), layer.base.weight.val());
     let bias = layer.base.bias.as_ref().unwrap().val().unsqueeze();
     let found = gpt2_model::LinearLayer::forward(layer, x.unsqueeze()).squeeze_dim::<2>(0);
     assert_eq!(floats(found), floats(input.matmul(weight) + bias));
@@ -135,8 +145,7 @@ fn one_layer_is_the_product_of_what_its_quantisers_make() {
 #[test]
 fn gradients_pass_the_mask_of_the_grid() {
     let device = Device::default().autodiff();
-    let config = Quantizer { granularity: Granularity::Tensor, ..Quantizer::default() };
-    let quantizer = FakeQuantizer::new("w", config, Scales::Calibrated);
+    let quantizer = weight(Granularity::Tensor, [1, 2]);
     quantizer.start_calibration(&[bits(2)]);
     quantizer.forward(Tensor::from_floats([[1.0, -0.5]], &device));
     quantizer.finish_calibration().unwrap();
@@ -158,17 +167,17 @@ fn the_state_comes_back_bit_for_bit_and_a_foreign_one_is_refused() {
     let device = Device::default();
     let model = calibrated(&static_inputs(), &device, &[3, 8]);
     let again = static_inputs().apply(plain(&device)).unwrap();
-    for (from, to) in model.quantizers().into_iter().zip(again.quantizers()) {
+    for (from, to) in quantizers(&model).into_iter().zip(quantizers(&again)) {
         to.restore(&from.state()).unwrap();
         assert_eq!(to.state(), from.state());
         assert_eq!((to.bits(), to.calibrated()), (bits(32), vec![bits(3), bits(8)]));
     }
     for width in [3, 8] {
-        model.set_precision(bits(width)).unwrap();
-        again.set_precision(bits(width)).unwrap();
+        model.set_precision(bits(width), bits(width)).unwrap();
+        again.set_precision(bits(width), bits(width)).unwrap();
         assert_eq!(floats(model.logits(tokens(&device))), floats(again.logits(tokens(&device))));
     }
-    let quantizer = FakeQuantizer::new("q", Quantizer::default(), Scales::Calibrated);
+    let quantizer = weight(Granularity::default(), [3, 2]);
     let entry = |key: &str, length: usize| (key.to_owned(), vec![1.0; length]);
     for (entries, key) in [
         (vec![entry("4.scale", 2)], "4.zero_point"),
@@ -178,12 +187,93 @@ fn the_state_comes_back_bit_for_bit_and_a_foreign_one_is_refused() {
         (vec![entry("4.scale", 2), entry("4.zero_point", 1), entry("4.offset", 2)], "4.offset"),
     ] {
         let error = quantizer.restore(&BTreeMap::from_iter(entries)).unwrap_err();
-        assert_eq!(error, CalibrationError::State { name: "q".to_owned(), key: key.to_owned() });
+        assert_eq!(error, CalibrationError::State { name: "w".to_owned(), key: key.to_owned() });
     }
     let unfinished = quantizer.finish_calibration().unwrap_err().to_string();
-    assert_eq!(unfinished, "`q` is not being calibrated");
+    assert_eq!(unfinished, "`w` is not being calibrated");
     quantizer.start_calibration(&[bits(4)]);
-    assert_eq!(quantizer.finish_calibration().unwrap_err().to_string(), "`q`: no value was seen");
+    assert_eq!(quantizer.finish_calibration().unwrap_err().to_string(), "`w`: no value was seen");
     assert!(quantizer.clone().is_calibrating(), "a clone shares the state");
     assert_eq!(quantizer.num_params(), 0);
+}
+
+#[test]
+fn weights_and_inputs_have_widths_of_their_own() {
+    let device = Device::default();
+    let model = calibrated(&static_inputs(), &device, &[4, 8]);
+    let at = |weights, inputs| {
+        model.set_precision(bits(weights), bits(inputs)).unwrap();
+        floats(model.logits(tokens(&device)))
+    };
+    let (both, weights, inputs) = (at(4, 8), at(4, 32), at(32, 8));
+    assert!(both != weights && both != inputs && weights != inputs);
+    assert!(model.weights().iter().all(|it| it.bits() == bits(32)));
+    assert!(model.inputs().iter().all(|it| it.bits() == bits(8)));
+    // Of the inputs alone 6 bits are unknown; the weights, set first, go back.
+    assert!(model.set_precision(bits(8), bits(6)).is_err());
+    assert!(model.weights().iter().all(|it| it.bits() == bits(32)));
+}
+
+#[test]
+fn what_cannot_be_quantised_is_refused_by_name_and_never_passes_in_silence() {
+    let device = Device::default();
+    let refused = |config: FakeQuantConfig| config.apply(plain(&device)).unwrap_err().to_string();
+    let granularity =
+        |text: &str| Quantization { granularity: text.parse().unwrap(), ..Quantization::default() };
+    let config = FakeQuantConfig::default();
+    let error = refused(FakeQuantConfig { input: granularity("channel:1"), ..config.clone() });
+    assert!(error.starts_with("`h.0.attn.c_attn.input`: `channel:1` for an activation"), "{error}");
+    let error = refused(FakeQuantConfig { input: granularity("group:5"), ..config.clone() });
+    assert!(error.starts_with("`h.0.attn.c_attn.input`: 12 inputs are no multiple"), "{error}");
+    let error = refused(FakeQuantConfig { weight: granularity("group:9"), ..config.clone() });
+    assert!(error.starts_with("`h.0.attn.c_attn.weight`: 12 inputs"), "{error}");
+    // NF4 has 4 bits and no others, for dynamic inputs too.
+    let input = Quantization { grid: Nf4 {}.into(), ..config.input.clone() };
+    let model = FakeQuantConfig { input, ..config }.apply(plain(&device)).unwrap();
+    let error = model.set_precision(bits(32), bits(8)).unwrap_err().to_string();
+    assert!(error.starts_with("`h.0.attn.c_attn.input`: ") && error.contains("nf4"), "{error}");
+    assert!(model.set_precision(bits(32), bits(4)).is_ok());
+    let error = toml::from_str::<FakeQuantConfig>("[weight]\nbits = 4").unwrap_err().to_string();
+    assert!(error.contains("unknown field `bits`"), "{error}");
+}
+
+#[test]
+fn a_calibration_that_saw_what_is_not_finite_fails_and_changes_nothing() {
+    let device = Device::default();
+    let model = calibrated(&static_inputs(), &device, &[4]);
+    let before = model.calibration();
+    model.start_calibration(&[bits(8)], &[bits(8)]);
+    model.logits(tokens(&device));
+    model.h[1].mlp.c_fc.input.forward(Tensor::from_floats([[f32::NAN; 12]], &device));
+    let error = model.finish_calibration().unwrap_err().to_string();
+    assert!(error.starts_with("`h.1.mlp.c_fc.input`: value 0 is NaN"), "{error}");
+    assert_eq!(model.calibration(), before, "no layer is ahead of another");
+    assert!(quantizers(&model).iter().all(|it| it.is_calibrating()));
+}
+
+#[test]
+fn scales_that_a_tensor_cannot_have_are_refused() {
+    let quantizer = weight(Granularity::default(), [3, 2]);
+    let restore = |scale: [f32; 2], zero_point: [f32; 2]| {
+        let entry = |key: &str, values: [f32; 2]| (key.to_owned(), values.to_vec());
+        let entries = [
+            entry("4.scale", scale),
+            entry("4.zero_point", zero_point),
+            entry("4.offset", [0.0; 2]),
+        ];
+        quantizer.restore(&BTreeMap::from(entries)).map_err(|error| error.to_string())
+    };
+    restore([0.1, 0.2], [0.0, 0.0]).unwrap();
+    for scale in [[0.0, 1.0], [f32::NAN, 1.0], [1.0, -1.0]] {
+        assert!(restore(scale, [0.0; 2]).unwrap_err().starts_with("`w`: "));
+    }
+    for zero_point in [[0.5, 0.0], [-3e9, 0.0], [f32::NAN, 0.0]] {
+        let error = restore([1.0; 2], zero_point).unwrap_err();
+        assert_eq!(error, "`w` has no such state: `4.zero_point`");
+    }
+    let one = |key: &str, value| (key.to_owned(), vec![value]);
+    let entries = [one("4.scale", 1.0), one("4.zero_point", 0.0), one("4.offset", 0.0)];
+    let error = quantizer.restore(&BTreeMap::from(entries)).unwrap_err().to_string();
+    assert!(error.starts_with("`w`: ") && error.contains('2'), "one scale, two groups: {error}");
+    assert_eq!(quantizer.state()["4.scale"], [0.1, 0.2], "nothing was changed");
 }

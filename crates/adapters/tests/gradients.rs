@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use adapters::{
-    FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, GradientRounding, LayerGradient, Precision,
-    Scales,
+    Calibration, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, GradientRounding,
+    LayerGradient, Precision, Quantization, Role, Scales,
 };
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, LinearLayer, PlainGpt2};
 use quantizers::{
-    AnyGrid, BitWidth, GradientQuantizer, Granularity, LsqPlus, Mse, Operand, Quantizer,
+    AnyGrid, BitWidth, GradientQuantizer, Granularity, LsqPlus, Mse, Operand, Quantizer, Shift,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -60,7 +60,7 @@ fn stochastic_gradients_are_those_of_the_host_by_name_seed_and_pass() {
         g
     };
     for (width, pass) in [(8, 0), (8, 1), (4, 7)] {
-        layer.set_bits(bits(width));
+        layer.set_bits(bits(width)).unwrap();
         layer.set_pass(pass);
         assert_eq!(through(), host(width, pass));
         assert_ne!(through(), g);
@@ -86,15 +86,15 @@ fn calibrated_gradients_are_clipped_and_uncalibrated_widths_pass() {
     let (first, second) = ([0.1, -7.0, 2.0, 0.0], [0.5, 3.0, -1.0, 1.5]);
     assert_eq!((through(&first), through(&second)), (first.to_vec(), second.to_vec()));
     layer.finish_calibration().unwrap();
-    layer.set_bits(bits(4));
+    layer.set_bits(bits(4)).unwrap();
     // The largest magnitude of both is 7: a scale of 1, ties to even, clipped to 7.
     assert_eq!(through(&[0.4, 2.5, -9.0, 3.5]), [0.0, 2.0, -7.0, 4.0]);
-    layer.set_bits(bits(6));
+    layer.set_bits(bits(6)).unwrap();
     assert_eq!(through(&first), first, "a width that was not calibrated");
     assert_eq!(layer.calibrated(), [bits(4), bits(8)]);
     let again = LayerGradient::new("l", GradientRounding::nearest());
     again.restore(&layer.state()).unwrap();
-    again.set_bits(bits(4));
+    again.set_bits(bits(4)).unwrap();
     assert_eq!(
         gradient(&[0.4, 2.5, -9.0, 3.5], shape, |x| again.forward(x)),
         [0.0, 2.0, -7.0, 4.0]
@@ -130,7 +130,7 @@ fn one_quantised_gradient_makes_those_of_weight_input_and_bias() {
         [floats(x.grad(&grads).unwrap()), floats(weight), floats(bias)]
     };
     let full = gradients();
-    layer.gradient.set_bits(bits(3));
+    layer.gradient.set_bits(bits(3)).unwrap();
     let mut quantized = g.clone();
     let key = Key::from_seed(0).derive("h.0.mlp.c_fc.gradient");
     GradientQuantizer::Dynamic(key).quantize(&mut quantized, bits(3), 0).unwrap();
@@ -162,7 +162,7 @@ fn gradients_of_a_whole_model_are_switched_at_once() {
         norm(&g.iter().zip(&full).map(|(g, full)| g - full).collect::<Vec<_>>()) / norm(&full)
     };
     let at = |width, pass| {
-        model.set_gradients(bits(width), pass);
+        model.set_gradients(bits(width), pass).unwrap();
         gradient()
     };
     // Steps at 8 bits are a sixteenth of those at 4 bits, and the same pass repeats itself.
@@ -173,10 +173,14 @@ fn gradients_of_a_whole_model_are_switched_at_once() {
     assert_eq!(at(32, 1), full);
 }
 
+fn weight(how: &Quantization, shape: [usize; 2]) -> FakeQuantizer {
+    FakeQuantizer::new("w", how, Role::Weight(shape), Scales::Calibrated).unwrap()
+}
+
 /// A quantiser with trained scales at 3 bits, of `values`.
-fn learning(config: &Quantizer, values: &[f32], shape: [usize; 2]) -> Option<FakeQuantizer> {
+fn learning(config: &Quantization, values: &[f32], shape: [usize; 2]) -> Option<FakeQuantizer> {
     config.grid.as_dyn().codes(bits(3)).ok()?;
-    let mut quantizer = FakeQuantizer::new("w", config.clone(), Scales::Calibrated);
+    let mut quantizer = weight(config, shape);
     quantizer.start_calibration(&[bits(3)]);
     quantizer.forward(matrix(values, shape));
     quantizer.finish_calibration().unwrap();
@@ -194,14 +198,14 @@ fn gradients_of_trained_scales_are_those_of_the_host_for_every_grid_and_granular
     let mut tried = 0;
     for grid in AnyGrid::all() {
         for granularity in granularities {
-            let config = Quantizer {
-                bits: bits(3),
+            let config = Quantization {
                 grid: grid.clone(),
                 granularity: granularity.parse().unwrap(),
                 range: Mse::default().into(),
-                ..Quantizer::default()
+                ..Quantization::default()
             };
             let Some(quantizer) = learning(&config, &values, shape) else { continue };
+            let config = config.at(bits(3), Operand::Weight);
             tried += 1;
             let x = matrix(&values, shape).require_grad();
             let y = quantizer.forward(x.clone());
@@ -217,7 +221,7 @@ fn gradients_of_trained_scales_are_those_of_the_host_for_every_grid_and_granular
             assert_eq!(floats(x.grad(&grads).unwrap()), host.input);
             let factor = codes.gradient_factor(42);
             let learned = &quantizer.learned()[0];
-            let close = |param: &burn::module::Param<Tensor<1>>, expected: &[f64]| {
+            let close = |param: &Param<Tensor<1>>, expected: &[f64]| {
                 let found = floats(param.val().grad(&grads).unwrap());
                 assert_eq!(found.len(), expected.len());
                 for (found, expected) in found.iter().zip(expected) {
@@ -227,8 +231,8 @@ fn gradients_of_trained_scales_are_those_of_the_host_for_every_grid_and_granular
                 }
             };
             close(&learned.scale, &host.scale);
-            assert_eq!(learned.zero_point.is_some(), grid.name() == "affine");
-            assert_eq!(learned.offset.is_some(), grid.name() == "lsq-plus");
+            assert_eq!(learned.zero_point.is_some(), codes.shift == Some(Shift::ZeroPoint));
+            assert_eq!(learned.offset.is_some(), codes.shift == Some(Shift::Offset));
             if let Some(zero_point) = &learned.zero_point {
                 close(zero_point, &host.zero_point);
             }
@@ -246,11 +250,11 @@ fn gradients_of_trained_scales_are_those_of_the_host_for_every_grid_and_granular
 fn a_trained_step_comes_to_rest_where_the_paper_says() {
     let values = normal(11, 4_096);
     let shape = [64, 64];
-    let config: Quantizer = serde_json::from_str(
+    let config: Quantization = serde_json::from_str(
         r#"{"granularity": "tensor", "grid": {"kind": "lsq"}, "range": {"kind": "mean-magnitude"}}"#,
     )
     .unwrap();
-    let mut quantizer = FakeQuantizer::new("w", config, Scales::Calibrated);
+    let mut quantizer = weight(&config, shape);
     quantizer.start_calibration(&[bits(4)]);
     quantizer.forward(matrix(&values, shape));
     quantizer.finish_calibration().unwrap();
@@ -271,17 +275,17 @@ fn a_trained_step_comes_to_rest_where_the_paper_says() {
 #[test]
 fn trained_scales_are_parameters_of_the_model_side_by_side() {
     let config = FakeQuantConfig {
-        weight: Quantizer { grid: LsqPlus::default().into(), ..Quantizer::default() },
+        weight: Quantization { grid: LsqPlus::default().into(), ..Quantization::default() },
         ..FakeQuantConfig::default()
     };
     let mut model = model(&config);
     let before = model.num_params();
     let error = model.learn_scales(&[bits(4)], &device()).unwrap_err().to_string();
     assert!(error.starts_with("`h.0.attn.c_attn.weight` has no scales for 4 bits"), "{error}");
-    model.start_calibration(&[bits(4), bits(2)]);
+    model.start_calibration(&[bits(4), bits(2)], &[bits(4), bits(2)]);
     model.logits(tokens());
     model.finish_calibration().unwrap();
-    model.set_precision(bits(4)).unwrap();
+    model.set_precision(bits(4), bits(4)).unwrap();
     let four = floats(model.logits(tokens()));
     model.learn_scales(&[bits(4), bits(2)], &device()).unwrap();
     // A scale and an offset for each of the outputs 36 + 12 + 48 + 12 of two blocks, at two widths;
@@ -289,19 +293,20 @@ fn trained_scales_are_parameters_of_the_model_side_by_side() {
     assert_eq!(model.num_params() - before, 2 * 2 * 2 * 108);
     assert_eq!(floats(model.logits(tokens())), four, "they start from calibration");
     let gradient_at = |width, of: usize| {
-        model.set_precision(bits(width)).unwrap();
+        model.set_precision(bits(width), bits(width)).unwrap();
         let grads = model.logits(tokens()).sum().backward();
         model.h[1].mlp.c_fc.weight.learned()[of].scale.val().grad(&grads)
     };
-    assert!(gradient_at(4, 0).is_some() && gradient_at(4, 1).is_none());
-    assert!(gradient_at(2, 1).is_some() && gradient_at(32, 0).is_none());
+    // By width: 2, then 4.
+    assert!(gradient_at(4, 1).is_some() && gradient_at(4, 0).is_none());
+    assert!(gradient_at(2, 0).is_some() && gradient_at(32, 1).is_none());
 }
 
 #[test]
 fn dynamic_weights_follow_training_and_need_no_calibration() {
     let config = FakeQuantConfig { weight_scales: Scales::Dynamic, ..FakeQuantConfig::default() };
     let mut model = model(&config);
-    model.set_precision(bits(4)).unwrap();
+    model.set_precision(bits(4), bits(4)).unwrap();
     let before = floats(model.logits(tokens()));
     let layer = &mut model.h[0].mlp.c_fc;
     layer.base.weight = layer.base.weight.clone().map(|weight| weight * 8.0);
@@ -346,55 +351,115 @@ fn embeddings_are_quantised_if_asked_for_and_once() {
 fn the_calibration_of_a_model_survives_a_checkpoint() {
     let config = FakeQuantConfig {
         head: true,
-        input: Quantizer {
-            granularity: Granularity::Tensor,
-            operand: Operand::Activation,
-            ..Quantizer::default()
-        },
+        input: Quantization { granularity: Granularity::Tensor, ..Quantization::default() },
         gradient: GradientRounding::nearest(),
         ..FakeQuantConfig::default()
     };
     let model = model(&config);
-    model.start_calibration(&[bits(3), bits(8)]);
+    model.start_calibration(&[bits(3), bits(8)], &[bits(3), bits(8)]);
     model.start_gradient_calibration(&[bits(8)]);
     model.logits(tokens()).powf_scalar(2.0).mean().backward();
     model.finish_calibration().unwrap();
     model.finish_gradient_calibration().unwrap();
     let calibration = model.calibration();
     // Weights and inputs of nine layers at two widths, gradients at one; three entries each.
-    assert_eq!(calibration.len(), 9 * (2 + 2 + 1) * 3);
-    assert_eq!(calibration["h.1.mlp.c_proj.weight.3.scale"].len(), 12);
-    assert_eq!(calibration["lm_head.gradient.8.scale"].len(), 1);
+    assert_eq!(calibration.tensors.len(), 9 * (2 + 2 + 1) * 3);
+    assert_eq!(calibration.tensors["h.1.mlp.c_proj.weight.3.scale"].len(), 12);
+    assert_eq!(calibration.tensors["lm_head.gradient.8.scale"].len(), 1);
 
     let bytes_of =
         |values: &Vec<f32>| values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<u8>>();
     let bytes: BTreeMap<_, _> =
-        calibration.iter().map(|(key, values)| (key, bytes_of(values))).collect();
+        calibration.tensors.iter().map(|(key, values)| (key, bytes_of(values))).collect();
     let views = bytes.iter().map(|(key, bytes)| {
         (key, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).unwrap())
     });
-    let file = safetensors::serialize(views, None).unwrap();
+    let settings = calibration.settings.clone().into_iter().collect();
+    let file = safetensors::serialize(views, Some(settings)).unwrap();
     let read = SafeTensors::deserialize(&file).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&file).unwrap();
     let floats_of = |bytes: &[u8]| {
         bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect::<Vec<_>>()
     };
-    let entries = read.iter().map(|(key, view)| (key.to_owned(), floats_of(view.data())));
-    let entries: BTreeMap<_, _> = entries.collect();
+    let tensors = read.iter().map(|(key, view)| (key.to_owned(), floats_of(view.data())));
+    let settings = header.metadata().clone().unwrap().into_iter();
+    let entries = Calibration { tensors: tensors.collect(), settings: settings.collect() };
 
     let again = self::model(&config);
     again.restore_calibration(&entries).unwrap();
     assert_eq!(again.calibration(), calibration);
     for width in [3, 8] {
-        model.set_precision(bits(width)).unwrap();
-        again.set_precision(bits(width)).unwrap();
+        model.set_precision(bits(width), bits(width)).unwrap();
+        again.set_precision(bits(width), bits(width)).unwrap();
         assert_eq!(floats(model.logits(tokens())), floats(again.logits(tokens())));
     }
-    let foreign = BTreeMap::from([("h.7.attn.c_attn.weight.3.scale".to_owned(), vec![1.0])]);
-    let error = again.restore_calibration(&foreign).unwrap_err().to_string();
+    let with = |change: fn(&mut Calibration)| {
+        let mut stored = calibration.clone();
+        change(&mut stored);
+        again.restore_calibration(&stored).unwrap_err().to_string()
+    };
+    let error = with(|it| {
+        it.tensors.insert("h.7.attn.c_attn.weight.3.scale".to_owned(), vec![1.0]);
+    });
     let expected = "no quantiser of this model has the state `h.7.attn.c_attn.weight.3.scale`";
     assert_eq!(error, expected);
-    let half = BTreeMap::from([("h.1.mlp.c_fc.weight.3.scale".to_owned(), vec![1.0])]);
-    let error = again.restore_calibration(&half).unwrap_err().to_string();
+    let error = with(|it| drop(it.tensors.remove("h.1.mlp.c_fc.weight.3.zero_point")));
     assert_eq!(error, "`h.1.mlp.c_fc.weight` has no such state: `3.zero_point`");
+    let error = with(|it| {
+        it.settings.insert("h.1.mlp.c_fc.weight".to_owned(), "log2".to_owned());
+    });
+    assert!(error.starts_with("`h.1.mlp.c_fc.weight` was calibrated as log2, and is "), "{error}");
+    let error =
+        with(|it| drop(it.tensors.insert("h.0.mlp.c_fc.gradient.8.scale".into(), vec![0.0])));
+    assert!(error.starts_with("`h.0.mlp.c_fc.gradient`: "), "{error}");
     assert_eq!(again.calibration(), calibration, "nothing was changed");
+}
+
+/// What is trained is stored as it counts, and a calibration that comes later takes its place.
+#[test]
+fn trained_scales_lie_by_width_and_end_with_the_next_calibration() {
+    let how = Quantization { granularity: Granularity::Tensor, ..Quantization::default() };
+    let values = normal(12, 20);
+    let shape = [4, 5];
+    let calibrate = |quantizer: &FakeQuantizer| {
+        quantizer.start_calibration(&[bits(4), bits(2)]);
+        quantizer.forward(matrix(&values, shape));
+        quantizer.finish_calibration().unwrap();
+    };
+    let learned = |widths: &[u8]| {
+        let mut quantizer = weight(&how, shape);
+        calibrate(&quantizer);
+        let widths: Vec<BitWidth> = widths.iter().map(|&it| bits(it)).collect();
+        quantizer.learn_scales(&widths, &device()).unwrap();
+        quantizer
+    };
+    for quantizer in [learned(&[2, 4]), learned(&[4, 2, 4])] {
+        let widths: Vec<BitWidth> = quantizer.learned().iter().map(|it| it.bits()).collect();
+        assert_eq!(widths, [bits(2), bits(4)]);
+    }
+    let trained = learned(&[2, 4]).map(&mut Times(2.0));
+    let calibrated = learned(&[]);
+    assert_eq!(trained.state()["4.scale"], [2.0 * calibrated.state()["4.scale"][0]]);
+    trained.set_bits(bits(4)).unwrap();
+    let of_trained = floats(trained.forward(matrix(&values, shape)));
+    let frozen = weight(&how, shape);
+    frozen.restore(&trained.state()).unwrap();
+    frozen.set_bits(bits(4)).unwrap();
+    assert_eq!(floats(frozen.forward(matrix(&values, shape))), of_trained);
+    calibrate(&trained);
+    assert_eq!(trained.state(), calibrated.state());
+    assert_ne!(floats(trained.forward(matrix(&values, shape))), of_trained);
+    // A scale that has left the numbers is not passed over.
+    let broken = learned(&[4]).map(&mut Times(f32::NAN));
+    broken.set_bits(bits(4)).unwrap();
+    assert!(floats(broken.forward(matrix(&values, shape))).iter().all(|it| it.is_nan()));
+}
+
+/// Multiplies every parameter.
+struct Times(f32);
+
+impl ModuleMapper for Times {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|it| it * self.0)
+    }
 }

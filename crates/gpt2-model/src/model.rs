@@ -79,29 +79,33 @@ impl<L: LinearLayer, N: NormLayer> Gpt2<L, N> {
 
     /// Replaces every layer, named as in a checkpoint (`h.0.attn.c_attn`, `h.0.ln_1`, `ln_f`).
     /// The head stays tied; give it a layer through [`lm_head`](Self::lm_head) afterwards.
-    #[must_use]
-    pub fn map_layers<L2: LinearLayer, N2: NormLayer>(
+    ///
+    /// # Errors
+    /// The first of either function.
+    pub fn map_layers<L2: LinearLayer, N2: NormLayer, E>(
         self,
-        mut linear: impl FnMut(&str, L) -> L2,
-        mut norm: impl FnMut(&str, N) -> N2,
-    ) -> Gpt2<L2, N2> {
-        let h = (0..).zip(self.h).map(|(i, block): (usize, _)| Block {
-            ln_1: norm(&format!("h.{i}.ln_1"), block.ln_1),
-            attn: Attention {
-                c_attn: linear(&format!("h.{i}.attn.c_attn"), block.attn.c_attn),
-                c_proj: linear(&format!("h.{i}.attn.c_proj"), block.attn.c_proj),
-                n_head: block.attn.n_head,
-            },
-            ln_2: norm(&format!("h.{i}.ln_2"), block.ln_2),
-            mlp: Mlp {
-                c_fc: linear(&format!("h.{i}.mlp.c_fc"), block.mlp.c_fc),
-                c_proj: linear(&format!("h.{i}.mlp.c_proj"), block.mlp.c_proj),
-                activation: block.mlp.activation,
-            },
-        });
-        let h = h.collect();
-        let ln_f = norm("ln_f", self.ln_f);
-        Gpt2 { wte: self.wte, wpe: self.wpe, h, ln_f, lm_head: None }
+        mut linear: impl FnMut(&str, L) -> Result<L2, E>,
+        mut norm: impl FnMut(&str, N) -> Result<N2, E>,
+    ) -> Result<Gpt2<L2, N2>, E> {
+        let mut block = |(i, block): (usize, Block<L, N>)| -> Result<Block<L2, N2>, E> {
+            Ok(Block {
+                ln_1: norm(&format!("h.{i}.ln_1"), block.ln_1)?,
+                attn: Attention {
+                    c_attn: linear(&format!("h.{i}.attn.c_attn"), block.attn.c_attn)?,
+                    c_proj: linear(&format!("h.{i}.attn.c_proj"), block.attn.c_proj)?,
+                    n_head: block.attn.n_head,
+                },
+                ln_2: norm(&format!("h.{i}.ln_2"), block.ln_2)?,
+                mlp: Mlp {
+                    c_fc: linear(&format!("h.{i}.mlp.c_fc"), block.mlp.c_fc)?,
+                    c_proj: linear(&format!("h.{i}.mlp.c_proj"), block.mlp.c_proj)?,
+                    activation: block.mlp.activation,
+                },
+            })
+        };
+        let h = self.h.into_iter().enumerate().map(&mut block).collect::<Result<_, E>>()?;
+        let ln_f = norm("ln_f", self.ln_f)?;
+        Ok(Gpt2 { wte: self.wte, wpe: self.wpe, h, ln_f, lm_head: None })
     }
 }
 

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::QuantizeError;
 pub use plan::{Orientation, Reason};
+pub(crate) use plan::{granularity_for, operand_of};
 pub use report::{QuantizedCheckpoint, QuantizedTensor, UntouchedTensor};
 
 use crate::{Error, FileError, Progress};
@@ -220,12 +221,7 @@ impl QuantizeCheckpoint {
 
     /// The quantiser of weights that lie one way round.
     fn quantizer(&self, operand: Operand) -> Quantizer {
-        let granularity = match (self.granularity, operand) {
-            (Granularity::Channel { axis }, Operand::TransposedWeight) if axis < 2 => {
-                Granularity::Channel { axis: 1 - axis }
-            }
-            (granularity, _) => granularity,
-        };
+        let granularity = granularity_for(self.granularity, operand);
         let (grid, range) = (self.grid.clone(), self.range.clone());
         Quantizer { bits: self.bits, granularity, operand, grid, range, emulate: self.emulate }
     }

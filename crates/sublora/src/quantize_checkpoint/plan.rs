@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use quantizers::Operand;
+use quantizers::{Granularity, Operand};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -81,17 +81,35 @@ impl QuantizeCheckpoint {
         if is_embedding && !self.quantize_embeddings {
             return Plan::Leave(Reason::Embedding);
         }
-        let is_conv_1d = match self.orientation {
-            Orientation::Auto => {
-                model_type.is_none_or(|it| CONV_1D_MODELS.contains(&it))
-                    && name.split('.').any(|part| CONV_1D.contains(&part))
-            }
-            Orientation::Conv1d => true,
-            Orientation::Linear => false,
-        };
-        let operand =
-            if is_conv_1d && !is_embedding { Operand::Weight } else { Operand::TransposedWeight };
+        let operand = operand_of(name, self.orientation, model_type);
         Plan::Quantize { float, operand, shape: [rows, cols] }
+    }
+}
+
+/// Which way round the matrix of this name lies in a model of this type, if that is known.
+pub(crate) fn operand_of(
+    name: &str,
+    orientation: Orientation,
+    model_type: Option<&str>,
+) -> Operand {
+    let is_conv_1d = match orientation {
+        Orientation::Auto => {
+            model_type.is_none_or(|it| CONV_1D_MODELS.contains(&it))
+                && name.split('.').any(|part| CONV_1D.contains(&part))
+        }
+        Orientation::Conv1d => true,
+        Orientation::Linear => false,
+    };
+    if is_conv_1d && !is_embedding(name) { Operand::Weight } else { Operand::TransposedWeight }
+}
+
+/// `granularity` in the axes of a weight `[d_in, d_out]`, in those of the way it lies.
+pub(crate) fn granularity_for(granularity: Granularity, operand: Operand) -> Granularity {
+    match (granularity, operand) {
+        (Granularity::Channel { axis }, Operand::TransposedWeight) if axis < 2 => {
+            Granularity::Channel { axis: 1 - axis }
+        }
+        (granularity, _) => granularity,
     }
 }
 

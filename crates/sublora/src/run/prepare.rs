@@ -1,5 +1,7 @@
 //! What a run starts from: shape, base, adapters, projector, windows.
 
+use std::convert::Infallible;
+
 use adapters::LoraGpt2;
 use burn::module::Module;
 use corpus::{Split, WindowSampler};
@@ -118,7 +120,9 @@ impl<'a> Run<'a> {
         let data = self.data(config, Part::Prior)?;
         let trainer = self.trainer(config, "pretrain");
         let (model, _) = trainer.run("pretrain the base", model, &mut parameters, &data, resume)?;
-        let plain: PlainGpt2 = model.valid().map_layers(|_, layer| layer.base, |_, norm| norm);
+        let Ok(plain) = model
+            .valid()
+            .map_layers(|_, layer| Ok::<_, Infallible>(layer.base), |_, norm| Ok(norm));
         gpt2_model::save(&plain, &spec.model, &self.folder.join("base"))?;
         Ok(())
     }
