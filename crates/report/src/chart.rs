@@ -1,16 +1,19 @@
-//! What the charts share: sizes, axes, colours.
+//! The charts, and what they share: the finished element, sizes, colours.
 
+mod axis;
 mod bars;
 mod frame;
 mod heat_map;
 mod marks;
+mod text;
 mod thin;
 mod xy;
 
+pub use axis::{Axis, Scale};
 pub use bars::{BarChart, BarSeries};
-#[cfg(test)]
-pub(crate) use frame::text_width;
 pub use heat_map::{ColourScale, HeatMap};
+#[cfg(test)]
+pub(crate) use text::text_width;
 pub use xy::{Mark, Point, Reference, Series, XyChart};
 
 /// A chart: one SVG element, complete, with a title, and without scripts, styles, fonts, links or ids,
@@ -49,48 +52,7 @@ impl Size {
     pub const HALF: Self = Self { width: 500, height: 340 };
 
     fn clamped(self) -> (f64, f64) {
-        (f64::from(self.width.clamp(240, 10_000)), f64::from(self.height.clamp(160, 10_000)))
-    }
-}
-
-/// How an axis runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Scale {
-    /// Equal differences are equally far apart.
-    #[default]
-    Linear,
-    /// Equal ratios are. Zero and negative values have no place on it and are counted, not drawn.
-    Log,
-}
-
-impl Scale {
-    /// Whether `value` has a place. The bounds keep everything that is computed from two values finite.
-    fn admits(self, value: f64) -> bool {
-        match self {
-            Self::Linear => value.abs() < 1e140,
-            Self::Log => value > 1e-140 && value < 1e140,
-        }
-    }
-}
-
-/// An axis: what it measures, and how it runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Axis {
-    /// What it measures, with the unit.
-    pub label: String,
-    /// How it runs.
-    pub scale: Scale,
-}
-
-impl Axis {
-    /// A linear axis.
-    pub fn linear(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Linear }
-    }
-
-    /// A logarithmic axis.
-    pub fn log(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Log }
+        (f64::from(self.width.clamp(240, 10_000)), f64::from(self.height.clamp(160, 100_000)))
     }
 }
 

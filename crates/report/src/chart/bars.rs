@@ -2,8 +2,9 @@
 
 use kuva::render::render::TextAnchor;
 
-use super::frame::{Frame, INK, Plan, Sample, Side, text_width};
+use super::frame::{Frame, INK, Plan, Sample, Side};
 use super::marks::{Area, hatching};
+use super::text::text_width;
 use super::{Axis, Scale, Size, Svg, colour};
 use crate::significant;
 
@@ -69,7 +70,7 @@ impl BarChart {
         let lanes = if self.stacked { 1 } else { self.series.len().max(1) };
         let group_height = lanes * if self.stacked { 30 } else { 18 } + 10;
         let height =
-            u32::try_from(groups.len() * group_height).unwrap_or(u32::MAX).clamp(60, 9_000);
+            u32::try_from(groups.len() * group_height).unwrap_or(u32::MAX).clamp(60, 90_000);
         let mut frame = Frame::new(&Plan {
             title: &self.title,
             size: Size { width: self.width, height: height + 110 },

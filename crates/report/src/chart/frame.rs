@@ -5,18 +5,18 @@
 //! drawn multiplied by a power of ten and the tick labels divide again), and no mark of its version in
 //! the file.
 
-use std::sync::Arc;
-
 use kuva::backend::svg::SvgBackend;
 use kuva::render::axis::{add_axes_and_grid, add_labels_and_title};
-use kuva::render::layout::{AxisLabelOverlap, ComputedLayout, Layout, TickFormat};
+use kuva::render::layout::{AxisLabelOverlap, ComputedLayout, Layout};
 use kuva::render::render::{PathData, Primitive, Scene, TextAnchor};
 use kuva::render::theme::Theme;
 use maud::Render as _;
 
+use super::axis::{factor, ticks};
 use super::marks::{Area, dashes, hatching, marker, tenths};
+use super::text::{fit, text_width};
 use super::{Axis, Scale, Size, Svg, colour};
-use crate::spelling::{compact, shorten};
+use crate::spelling::shorten;
 
 pub(crate) const INK: &str = "currentColor";
 const FONTS: &str = "Arial, Helvetica, Liberation Sans, DejaVu Sans, sans-serif";
@@ -372,105 +372,6 @@ fn named<'a>(labels: Option<&[String]>, side: &'a Side) -> Vec<(String, &'a Stri
 fn group(title: &str) -> Primitive {
     let (transform, title) = (None, Some(shorten(title, usize::MAX)));
     Primitive::GroupStart { transform, title, extra_attrs: None }
-}
-
-/// The smallest range with room around `values` in which an axis has at least two ticks.
-pub(crate) fn range(values: impl Iterator<Item = f64>, scale: Scale) -> (f64, f64) {
-    let values = values.filter(|&value| scale.admits(value));
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), it| (a.min(it), b.max(it)));
-    match scale {
-        _ if low > high => (if scale == Scale::Log { 0.1 } else { 0.0 }, 1.0),
-        Scale::Linear if high - low <= 1e-9 * low.abs().max(high.abs()) => {
-            let room = if low == 0.0 { 1.0 } else { 0.1 * low.abs() };
-            (low - room, high + room)
-        }
-        Scale::Linear => (low - 0.04 * (high - low), high + 0.04 * (high - low)),
-        Scale::Log if high / low < 20.0 => (one_two_five(low, false), one_two_five(high, true)),
-        Scale::Log => {
-            let room = (high / low).powf(0.04);
-            (low / room, high * room)
-        }
-    }
-}
-
-/// The nearest of 1, 2, 5, 10, 20, ... strictly above or below `value`.
-fn one_two_five(value: f64, is_above: bool) -> f64 {
-    let decade = 10_f64.powf(value.log10().floor());
-    let steps = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0].map(|it| it * decade);
-    if is_above {
-        steps.into_iter().find(|&it| it > 1.000_001 * value).unwrap_or(20.0 * decade)
-    } else {
-        steps.into_iter().rev().find(|&it| it < 0.999_999 * value).unwrap_or(0.5 * decade)
-    }
-}
-
-/// The power of ten that lifts a logarithmic range above what `kuva` can draw.
-fn factor(scale: Scale, range: (f64, f64)) -> f64 {
-    match scale {
-        Scale::Log if range.0 < 1e-8 => 10_f64.powf((1e-6 / range.0).log10().ceil()).min(1e300),
-        _ => 1.0,
-    }
-}
-
-/// How ticks are labelled: with as many digits as tell two of them apart, and, where a logarithmic axis
-/// has many decades, only some of them.
-fn ticks(scale: Scale, range: (f64, f64), factor: f64) -> TickFormat {
-    TickFormat::Custom(Arc::new(move |value| {
-        let value = value / factor;
-        match scale {
-            Scale::Linear => {
-                let step = (range.1 - range.0).abs() / 10.0;
-                let value = if value.abs() < 1e-6 * step { 0.0 } else { value };
-                let digits = (value.abs() / step).max(1.0).log10().ceil() + 2.0;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "0 to 17"
-                )]
-                compact(value, digits.min(17.0) as usize)
-            }
-            Scale::Log => {
-                let decades = (range.1 / range.0).log10();
-                let every = (decades / 8.0).ceil().max(1.0);
-                let exponent = value.log10();
-                let is_shown = decades < 4.0 || (exponent.round() / every).fract() == 0.0;
-                if is_shown { compact(value, 1) } else { String::new() }
-            }
-        }
-    }))
-}
-
-/// `text`, shortened in the middle until it fits into `width` pixels.
-pub(crate) fn fit(text: &str, size: u32, width: f64) -> String {
-    let most = (width.max(0.0) / (0.28 * f64::from(size))).ceil(); // of the narrowest characters
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, small")]
-    let mut limit = text.chars().count().min(most as usize);
-    loop {
-        let shortened = shorten(text, limit);
-        if limit <= 1 || text_width(&shortened, size) <= width {
-            return shortened;
-        }
-        limit -= 1;
-    }
-}
-
-/// How wide `text` is in DejaVu Sans, the widest of the fonts; of what is not ASCII, an upper bound for
-/// nearly all of it.
-pub(crate) fn text_width(text: &str, size: u32) -> f64 {
-    /// From the space to the tilde, in hundredths of the size, rounded up.
-    const ADVANCES: [u8; 95] = [
-        32, 41, 46, 84, 64, 96, 78, 28, 40, 40, 50, 84, 32, 37, 32, 34, 64, 64, 64, 64, 64, 64, 64,
-        64, 64, 64, 34, 34, 84, 84, 84, 54, 100, 69, 69, 70, 78, 64, 58, 78, 76, 30, 30, 66, 56,
-        87, 75, 79, 61, 79, 70, 64, 62, 74, 69, 99, 69, 62, 69, 40, 34, 40, 84, 50, 50, 62, 64, 55,
-        64, 62, 36, 64, 64, 28, 28, 58, 28, 98, 64, 62, 64, 64, 42, 53, 40, 64, 60, 82, 60, 60, 53,
-        64, 34, 64, 84,
-    ];
-    let advance = |it: char| {
-        let index = (it as usize).checked_sub(' ' as usize);
-        u32::from(index.and_then(|it| ADVANCES.get(it)).copied().unwrap_or(100))
-    };
-    f64::from(size) / 100.0 * f64::from(text.chars().map(advance).sum::<u32>())
 }
 
 /// `text` as `kuva` has to be given it: between dollar signs it would see mathematics.

@@ -4,8 +4,9 @@ use kuva::plot::ColorMap;
 use kuva::render::render::TextAnchor;
 use kuva::render::render_utils::generate_ticks;
 
-use super::frame::{Frame, INK, Plan, Side, fit, text_width};
+use super::frame::{Frame, INK, Plan, Side};
 use super::marks::{Area, hatching};
+use super::text::{fit, text_width};
 use super::{Scale, Size, Svg};
 use crate::significant;
 use crate::spelling::compact;
@@ -156,7 +157,7 @@ impl HeatMap {
         let text = significant(value, 2);
         if area.width > text_width(&text, 11) + 4.0 && area.height > 12.0 {
             let light = 0.299 * f64::from(red) + 0.587 * f64::from(green) + 0.114 * f64::from(blue);
-            let ink = if light > 140.0 { "#000" } else { "#fff" };
+            let ink = if light > 115.0 { "#000" } else { "#fff" };
             let (x, y) = (area.x + area.width / 2.0, area.y + area.height / 2.0 + 4.0);
             frame.text(x, y, &text, TextAnchor::Middle, ink);
         }

@@ -11,10 +11,16 @@ pub(crate) struct Area {
     pub(crate) height: f64,
 }
 
+/// Which of the six shapes series `index` has. Where the colours begin again, the shapes are shifted, so
+/// that 36 series are apart.
+fn shape(index: usize) -> usize {
+    (index + index / 6) % 6
+}
+
 /// The dashes of series `index`. The first is solid.
 pub(crate) fn dashes(index: usize) -> Option<String> {
     let patterns = [None, Some("7 3"), Some("2 2"), Some("9 3 2 3"), Some("12 4"), Some("4 2 1 2")];
-    patterns[index % patterns.len()].map(str::to_owned)
+    patterns[shape(index)].map(str::to_owned)
 }
 
 /// A line through `points`.
@@ -30,7 +36,7 @@ pub(crate) fn polyline(points: &[(f64, f64)]) -> String {
 /// on its head.
 pub(crate) fn marker(index: usize, x: f64, y: f64) -> String {
     let (x, y) = (tenths(x), tenths(y));
-    match index % 6 {
+    match shape(index) {
         0 => format!("M{x} {y}m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z"),
         1 => format!("M{x} {y}m-3 -3h6v6h-6z"),
         2 => format!("M{x} {y}m0 -4l4 7h-8z"),
@@ -53,7 +59,7 @@ pub(crate) fn whisker(from: f64, to: f64, at: f64, is_vertical: bool) -> String 
 
 /// The hatching of series `index` over `area`: none, rising, falling, both, upright, level.
 pub(crate) fn hatching(index: usize, area: Area) -> String {
-    let (rising, falling, upright, level) = match index % 6 {
+    let (rising, falling, upright, level) = match shape(index) {
         0 => return String::new(),
         1 => (true, false, false, false),
         2 => (false, true, false, false),
@@ -112,5 +118,6 @@ mod tests {
         // Falling: its mirror image.
         assert_eq!(hatching(2, area), "M3 0 7 4");
         assert_eq!(hatching(4, area), "M5 0 5 4");
+        assert_eq!((marker(6, 1.0, 1.0), dashes(6)), (marker(1, 1.0, 1.0), dashes(1)));
     }
 }

@@ -2,8 +2,10 @@
 
 use kuva::render::render::TextAnchor;
 
-use super::frame::{Frame, INK, Plan, Sample, Side, fit, range, text_width};
+use super::axis::range;
+use super::frame::{Frame, INK, Plan, Sample, Side};
 use super::marks::{Area, dashes, marker, polyline, whisker};
+use super::text::{fit, text_width};
 use super::thin::thin;
 use super::{Axis, Scale, Size, Svg, colour};
 use crate::spelling::compact;
