@@ -87,10 +87,10 @@ fn places(file: &Path) -> Result<Vec<(u64, [usize; 2])>, Failure> {
 fn read(file: &Path, offset: u64, len: usize) -> std::io::Result<Vec<f32>> {
     let mut reader = File::open(file)?;
     reader.seek(SeekFrom::Start(offset))?;
-    let mut bytes = [0; 4 << 10];
+    let mut bytes = vec![0; 1 << 18];
     let mut values = Vec::with_capacity(len);
     while values.len() < len {
-        let some = &mut bytes[..(4 * (len - values.len())).min(4 << 10)];
+        let some = &mut bytes[..(4 * (len - values.len())).min(1 << 18)];
         reader.read_exact(some)?;
         values.extend(some.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it)));
     }

@@ -33,6 +33,16 @@ fn spectra_without_an_exponent_say_why() {
 }
 
 #[test]
+fn every_estimator_is_read_back_from_its_name() {
+    for estimator in AnyEstimator::all() {
+        let text = format!(r#"{{ "kind": "{}" }}"#, estimator.name());
+        assert_eq!(serde_json::from_str::<AnyEstimator>(&text).unwrap(), estimator);
+        let unknown = format!(r#"{{ "kind": "{}", "tial": 3 }}"#, estimator.name());
+        assert!(serde_json::from_str::<AnyEstimator>(&unknown).is_err(), "{unknown}");
+    }
+}
+
+#[test]
 fn a_pareto_sample_gives_its_exponent() {
     // 20,000 draws: standard errors 1.5/sqrt(20 000) = .011 for the whole sample, .015 for Hill's half,
     // more for a search and for a second parameter.

@@ -6,6 +6,7 @@ use faer::linalg::evd::{tridiag, tridiagonal_self_adjoint_evd};
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::svd::{self, ComputeSvdVectors};
 use faer::linalg::temp_mat_scratch;
+use faer::traits::RealField;
 use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use crate::SpectrumError;
@@ -13,21 +14,29 @@ use crate::SpectrumError;
 /// Places of the long side that are `f64` at a time.
 const BLOCK: usize = 512;
 
-/// Eigenvalues of the Gram matrix on the small side, `[M]` ascending, none below zero.
+/// The arithmetic of a Gram matrix.
+pub(crate) trait Precision: RealField + Copy + From<f32> + Into<f64> {}
+
+impl Precision for f32 {}
+impl Precision for f64 {}
+
+/// Eigenvalues of the Gram matrix of `scale` times a matrix on its small side, `[M]` ascending, none
+/// below zero. In `f64` the scale is 1; in `f32` it keeps the squares in range.
 ///
 /// # Shapes
 /// - values: `shape`, row after row
-pub(crate) fn gram_eigenvalues(
+pub(crate) fn gram_eigenvalues<T: Precision>(
     values: &[f32],
     shape: [usize; 2],
+    scale: f64,
 ) -> Result<Vec<f64>, SpectrumError> {
-    let mut gram = gram(values, shape);
+    let mut gram = gram::<T>(values, shape, scale);
     let m = gram.nrows();
     let mut memory = MemBuffer::new(StackReq::any_of(&[
-        tridiag::tridiag_in_place_scratch::<f64>(m, Par::Seq, Spec::default()),
-        temp_mat_scratch::<f64>(m, 1).array(2),
+        tridiag::tridiag_in_place_scratch::<T>(m, Par::Seq, Spec::default()),
+        temp_mat_scratch::<T>(m, 1).array(2),
     ]));
-    let mut reflections = Mat::<f64>::zeros(1, m - 1);
+    let mut reflections = Mat::<T>::zeros(1, m - 1);
     let stack = MemStack::new(&mut memory);
     tridiag::tridiag_in_place(
         gram.as_mut(),
@@ -36,10 +45,10 @@ pub(crate) fn gram_eigenvalues(
         stack,
         Spec::default(),
     );
-    let diagonal: Diag<f64> = gram.diagonal().column_vector().to_owned().into_diagonal();
+    let diagonal: Diag<T> = gram.diagonal().column_vector().to_owned().into_diagonal();
     let below = gram.submatrix(1.min(m), 0, m - 1, m - 1);
-    let below: Diag<f64> = below.diagonal().column_vector().to_owned().into_diagonal();
-    let mut eigenvalues = Diag::<f64>::zeros(m);
+    let below: Diag<T> = below.diagonal().column_vector().to_owned().into_diagonal();
+    let mut eigenvalues = Diag::<T>::zeros(m);
     tridiagonal_self_adjoint_evd(
         diagonal.as_ref(),
         below.as_ref(),
@@ -50,14 +59,16 @@ pub(crate) fn gram_eigenvalues(
         Spec::default(),
     )
     .map_err(|_| SpectrumError::NoConvergence)?;
-    Ok(eigenvalues.column_vector().iter().map(|x| x.max(0.0)).collect())
+    Ok(eigenvalues.column_vector().iter().map(|&x| x.into().max(0.0)).collect())
 }
 
 /// The lower half of the Gram matrix on the small side, `[M, M]`.
-pub(crate) fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
+#[expect(clippy::cast_possible_truncation, reason = "an f32 times 1, or into the range of one")]
+pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale: f64) -> Mat<T> {
+    let convert = |&x: &f32| T::from((f64::from(x) * scale) as f32);
     let m = rows.min(cols);
     let mut gram = Mat::zeros(m, m);
-    let mut add = |block: MatRef<f64>| {
+    let mut add = |block: MatRef<T>| {
         triangular::matmul(
             &mut gram,
             BlockStructure::TriangularLower,
@@ -66,7 +77,7 @@ pub(crate) fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
             BlockStructure::Rectangular,
             block,
             BlockStructure::Rectangular,
-            1.0,
+            T::from(1.0),
             Par::Seq,
         );
     };
@@ -74,7 +85,7 @@ pub(crate) fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
     if rows >= cols {
         for some_rows in values.chunks(BLOCK * cols) {
             block.clear();
-            block.extend(some_rows.iter().map(|&x| f64::from(x)));
+            block.extend(some_rows.iter().map(convert));
             add(MatRef::from_row_major_slice(&block, block.len() / cols, cols));
         }
     } else {
@@ -82,7 +93,7 @@ pub(crate) fn gram(values: &[f32], [rows, cols]: [usize; 2]) -> Mat<f64> {
             let end = cols.min(start + BLOCK);
             block.clear();
             for row in values.chunks(cols) {
-                block.extend(row[start..end].iter().map(|&x| f64::from(x)));
+                block.extend(row[start..end].iter().map(convert));
             }
             add(MatRef::from_row_major_slice(&block, rows, end - start).transpose());
         }

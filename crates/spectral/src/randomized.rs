@@ -10,11 +10,13 @@
 //! # Notes on the reference implementation
 //! WeightWatcher permutes by NumPy's global generator; we by a key. Numbers agree in distribution only,
 //! and those of a matrix of low rank scatter with the permutation: report several. It draws one more
-//! permutation for the distance: each column has the same distribution without.
+//! permutation for the distance: each column has the same distribution without. Permuted spectra are
+//! computed in `f32`: what chance decides needs no more.
 
 use counter_rng::Key;
 
-use crate::{MarchenkoPastur, Mode, Route, Spectrum, SpectrumError, Weights};
+use crate::spectrum::rough_eigenvalues;
+use crate::{MarchenkoPastur, Mode, Spectrum, SpectrumError, Weights};
 
 /// Fewer eigenvalues than these are pooled over [`POOLED`] permutations.
 const FEW: usize = 100;
@@ -47,20 +49,21 @@ impl Randomized {
         key: &Key,
         mode: Mode,
     ) -> Result<Self, SpectrumError> {
-        let replica = |i| Spectrum::from_weights(&weights.permuted(&key.index(i)), Route::Gram);
+        let replica = |i| rough_eigenvalues(&weights.permuted(&key.index(i)));
         let first = replica(0)?;
-        let mut pooled = first.eigenvalues().to_vec();
+        let largest = first.last().copied().unwrap_or(0.0);
+        let mut pooled = first.clone();
         if pooled.len() < FEW {
             for i in 1..POOLED {
-                pooled.extend_from_slice(replica(i)?.eigenvalues());
+                pooled.extend(replica(i)?);
             }
             pooled.sort_unstable_by(f64::total_cmp);
         }
         Ok(Self {
             largest: pooled.last().copied().unwrap_or(0.0),
-            distance: jensen_shannon(spectrum.eigenvalues(), first.eigenvalues()),
-            soft_rank: first.largest() / spectrum.largest(),
-            excess: spectrum.largest() - first.largest(),
+            distance: jensen_shannon(spectrum.eigenvalues(), &first),
+            soft_rank: largest / spectrum.largest(),
+            excess: spectrum.largest() - largest,
             bulk: MarchenkoPastur::fit(
                 &pooled,
                 spectrum.larger_side(),
@@ -86,6 +89,7 @@ fn jensen_shannon(p: &[f64], q: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Route;
 
     #[test]
     fn the_distance_by_hand() {

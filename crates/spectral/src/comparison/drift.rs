@@ -41,7 +41,7 @@ impl TopSubspace {
     pub fn of(values: &[f32], shape: [usize; 2], k: usize) -> Result<Self, SpectrumError> {
         Weights::matrix(values, shape)?;
         let [rows, cols] = shape;
-        let gram = gram(values, shape);
+        let gram = gram::<f64>(values, shape, 1.0);
         let m = gram.nrows();
         let mut eigenvalues = Diag::<f64>::zeros(m);
         let mut vectors = Mat::<f64>::zeros(m, m);
