@@ -293,8 +293,11 @@ pub(crate) struct Quantize {
     /// Quantise embeddings and output heads too
     #[arg(long = "quantize-embeddings")]
     pub(crate) embeddings: bool,
+    /// Leave tensors of this name alone, `*` for any text
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) skip: Vec<String>,
     /// Which way round weights lie: [d_in, d_out] (conv1d), [d_out, d_in] (linear), or as their
-    /// names and `config.json` say
+    /// names and shapes say
     #[arg(long, default_value = "auto")]
     pub(crate) orientation: OrientationArg,
     /// A setting of the range or the grid, for example range.exponent=2.4

@@ -100,7 +100,7 @@ impl From<sublora::QuantizeError> for Failure {
                 "`--granularity group:N:pad` lets the last group of an output be short"
             }
             Error::Tensor { source: QuantizerError::NotFinite { .. }, .. } => {
-                "such a checkpoint is broken: take one from before it diverged"
+                "`--skip NAME` leaves a mask alone; in a weight it means that training diverged"
             }
             Error::Interrupted => "the same command begins anew",
             _ => "`sublora quantize --help` lists grids, ranges and granularities",

@@ -72,7 +72,7 @@ pub(crate) fn quantized(report: &QuantizedCheckpoint) -> String {
     let mut table = new([
         "quantised",
         "shape",
-        "levels",
+        "levels a group",
         "SQNR dB",
         "rel. error",
         "zeros",

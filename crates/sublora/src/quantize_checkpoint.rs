@@ -56,6 +56,9 @@ pub struct QuantizeCheckpoint {
     pub orientation: Orientation,
     /// Whether embeddings and output heads are quantised too, a row `[d_model]` at a time.
     pub quantize_embeddings: bool,
+    /// Names of tensors to leave alone, `*` for any text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
 }
 
 impl Default for QuantizeCheckpoint {
@@ -69,6 +72,7 @@ impl Default for QuantizeCheckpoint {
             emulate: None,
             orientation: Orientation::Auto,
             quantize_embeddings: false,
+            skip: Vec::new(),
         }
     }
 }
@@ -104,10 +108,15 @@ impl QuantizeCheckpoint {
         self.grid.as_dyn().codes(self.bits)?;
         self.granularity.groups(Operand::Weight, [0, 0])?; // all that does not hang on the shape
         let files = Files::of(checkpoint)?;
+        let opened = files.weights.iter().map(|path| TensorFile::open(path));
+        let opened = opened.collect::<Result<Vec<_>, _>>()?;
+        let tensors = opened.iter().flat_map(|file| file.tensors());
+        let shapes = tensors.map(|tensor| (tensor.name.as_str(), &tensor.shape[..]));
+        let orientation = self.orientation.resolved(shapes);
+        let how = Self { orientation, ..self.clone() };
         let mut shards = Vec::new();
-        for path in &files.weights {
-            let file = TensorFile::open(path)?;
-            let plans = self.plans(&file, files.model_type.as_deref())?;
+        for file in opened {
+            let plans = how.plans(&file)?;
             shards.push((file, plans));
         }
 
@@ -137,14 +146,10 @@ impl QuantizeCheckpoint {
     }
 
     /// What becomes of each tensor of `file`, with the groups of all known to come out even.
-    fn plans(
-        &self,
-        file: &TensorFile,
-        model_type: Option<&str>,
-    ) -> Result<Vec<Plan>, QuantizeError> {
+    fn plans(&self, file: &TensorFile) -> Result<Vec<Plan>, QuantizeError> {
         let mut plans = Vec::new();
         for tensor in file.tensors() {
-            let plan = self.plan(&tensor.name, tensor.dtype, &tensor.shape, model_type);
+            let plan = self.plan(&tensor.name, tensor.dtype, &tensor.shape);
             if let Plan::Quantize { operand, shape, .. } = plan {
                 let fit = self.quantizer(operand).groups(shape);
                 fit.map_err(QuantizeError::tensor(&tensor.name))?;

@@ -25,6 +25,7 @@ pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
             OrientationArg::Linear => Orientation::Linear,
         },
         quantize_embeddings: quantize.embeddings,
+        skip: quantize.skip.clone(),
     };
     let how = how.overridden(&quantize.set).map_err(|error| {
         let hint = "`--set range.KEY=VALUE` and `--set grid.KEY=VALUE` change what `--range` and `--grid` name";

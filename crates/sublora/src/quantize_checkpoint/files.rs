@@ -37,20 +37,18 @@ pub(super) struct Files {
     pub(super) others: Vec<PathBuf>,
     /// Names of weights in other formats and of folders.
     pub(super) left_out: Vec<String>,
-    /// `model_type` of the `config.json` beside the weights.
-    pub(super) model_type: Option<String>,
 }
 
 impl Files {
     pub(super) fn of(checkpoint: &Path) -> Result<Self, QuantizeError> {
         let at = || FileError::at("open", checkpoint);
         if !fs::metadata(checkpoint).map_err(at())?.is_dir() {
-            let folder = checkpoint.parent().unwrap_or(Path::new(""));
+            // What says how to read the file, if it is there.
+            let config = checkpoint.with_file_name("config.json");
             return Ok(Self {
                 weights: vec![checkpoint.to_owned()],
-                others: Vec::new(),
+                others: Some(config).filter(|it| it.is_file()).into_iter().collect(),
                 left_out: Vec::new(),
-                model_type: model_type(folder)?,
             });
         }
         let weights = weights(checkpoint)?;
@@ -70,7 +68,7 @@ impl Files {
         }
         others.sort();
         left_out.sort();
-        Ok(Self { weights, others, left_out, model_type: model_type(checkpoint)? })
+        Ok(Self { weights, others, left_out })
     }
 }
 
@@ -96,20 +94,4 @@ fn weights(folder: &Path) -> Result<Vec<PathBuf>, QuantizeError> {
         _ => Err(QuantizeError::json(&index, format!("`{name}` is no file name"))),
     };
     names.into_iter().map(in_folder).collect()
-}
-
-#[derive(Deserialize)]
-struct Config {
-    model_type: Option<String>,
-}
-
-fn model_type(folder: &Path) -> Result<Option<String>, QuantizeError> {
-    let path = folder.join("config.json");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
-    let config: Config =
-        serde_json::from_str(&text).map_err(|error| QuantizeError::json(&path, error))?;
-    Ok(config.model_type)
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use quantizers::{Granularity, Operand};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
+use subspace_projectors::name_matches;
 
 use super::QuantizeCheckpoint;
 use super::values::FloatType;
@@ -14,9 +15,9 @@ use super::values::FloatType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Orientation {
-    /// `[d_in, d_out]` for what is a `Conv1D` in `transformers`: the weights named `c_attn`, `q_attn`,
-    /// `c_proj` and `c_fc` of a GPT-2 or, where no `config.json` says what it is, of anything.
-    /// `[d_out, d_in]` for all others.
+    /// `[d_out, d_in]`, but for the weights named `c_attn`, `q_attn`, `c_proj` and `c_fc`, which are
+    /// `[d_in, d_out]` where they are a `Conv1D` of `transformers` and `[d_out, d_in]` in nanoGPT and
+    /// others: the shapes of `c_attn` and `c_fc`, which are wider than long, tell.
     #[default]
     Auto,
     /// `[d_in, d_out]`, as in `Conv1D`.
@@ -28,8 +29,31 @@ pub enum Orientation {
 /// Names of `Conv1D` modules.
 const CONV_1D: [&str; 4] = ["c_attn", "q_attn", "c_proj", "c_fc"];
 
-/// Values of `model_type` whose models are made of `Conv1D`.
-const CONV_1D_MODELS: [&str; 4] = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
+/// Those with more outputs than inputs.
+const WIDENING: [&str; 2] = ["c_attn", "c_fc"];
+
+/// Whether a part of a dotted name is one of `names`.
+fn names_one(name: &str, names: &[&str]) -> bool {
+    name.split('.').any(|part| names.contains(&part))
+}
+
+impl Orientation {
+    /// What `Auto` stands for in a checkpoint of these tensors: for what is named as a `Conv1D` is, that
+    /// it is one, or that it is a `Linear`. Without a tensor that tells, it is taken for one.
+    pub(crate) fn resolved<'a>(
+        self,
+        mut tensors: impl Iterator<Item = (&'a str, &'a [usize])>,
+    ) -> Self {
+        let longer = |(name, shape): (&str, &[usize])| match *shape {
+            [rows, cols] if rows != cols && names_one(name, &WIDENING) => Some(rows > cols),
+            _ => None,
+        };
+        match self {
+            Self::Auto if tensors.find_map(longer) == Some(true) => Self::Linear,
+            resolved => resolved,
+        }
+    }
+}
 
 /// Why a tensor was not quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +68,8 @@ pub enum Reason {
     Thin,
     /// It is an embedding or an output head, by its name, and these were not asked for.
     Embedding,
+    /// Its name was listed.
+    Listed,
 }
 
 impl fmt::Display for Reason {
@@ -53,6 +79,7 @@ impl fmt::Display for Reason {
             Self::NotAMatrix => "not a matrix",
             Self::Thin => "fewer than two rows or columns",
             Self::Embedding => "embedding or output head",
+            Self::Listed => "listed to be skipped",
         })
     }
 }
@@ -65,38 +92,28 @@ pub(super) enum Plan {
 }
 
 impl QuantizeCheckpoint {
-    pub(super) fn plan(
-        &self,
-        name: &str,
-        dtype: Dtype,
-        shape: &[usize],
-        model_type: Option<&str>,
-    ) -> Plan {
+    /// With the orientation resolved.
+    pub(super) fn plan(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Plan {
+        if self.skip.iter().any(|pattern| name_matches(pattern, name)) {
+            return Plan::Leave(Reason::Listed);
+        }
         let Some(float) = FloatType::of(dtype) else { return Plan::Leave(Reason::ElementType) };
         let &[rows, cols] = shape else { return Plan::Leave(Reason::NotAMatrix) };
-        let is_embedding = is_embedding(name);
         if rows < 2 || cols < 2 {
             return Plan::Leave(Reason::Thin);
         }
-        if is_embedding && !self.quantize_embeddings {
+        if is_embedding(name) && !self.quantize_embeddings {
             return Plan::Leave(Reason::Embedding);
         }
-        let operand = operand_of(name, self.orientation, model_type);
+        let operand = operand_of(name, self.orientation);
         Plan::Quantize { float, operand, shape: [rows, cols] }
     }
 }
 
-/// Which way round the matrix of this name lies in a model of this type, if that is known.
-pub(crate) fn operand_of(
-    name: &str,
-    orientation: Orientation,
-    model_type: Option<&str>,
-) -> Operand {
+/// Which way round the matrix of this name lies, for an orientation that is resolved.
+pub(crate) fn operand_of(name: &str, orientation: Orientation) -> Operand {
     let is_conv_1d = match orientation {
-        Orientation::Auto => {
-            model_type.is_none_or(|it| CONV_1D_MODELS.contains(&it))
-                && name.split('.').any(|part| CONV_1D.contains(&part))
-        }
+        Orientation::Auto => names_one(name, &CONV_1D),
         Orientation::Conv1d => true,
         Orientation::Linear => false,
     };
@@ -113,7 +130,11 @@ pub(crate) fn granularity_for(granularity: Granularity, operand: Operand) -> Gra
     }
 }
 
+/// By the names that GPT-2, GPT-NeoX, LLaMA (`output`), RWKV (`head`), T5 and BERT give them.
 fn is_embedding(name: &str) -> bool {
-    name.split('.')
-        .any(|part| matches!(part, "wte" | "wpe" | "lm_head" | "shared") || part.contains("embed"))
+    let part = |part: &str| {
+        let whole = ["wte", "wpe", "lm_head", "shared", "relative_attention_bias", "predictions"];
+        whole.contains(&part) || part.contains("embed")
+    };
+    name.split('.').any(part) || matches!(name, "output.weight" | "head.weight")
 }

@@ -189,33 +189,50 @@ fn values_are_those_of_the_quantizer_and_the_rest_is_copied() {
 }
 
 #[test]
-fn the_way_round_follows_the_model_the_name_and_the_caller() {
-    let of = |how: &QuantizeCheckpoint, name: &str, model| match how.plan(
-        name,
-        Dtype::F32,
-        &[4, 8],
-        model,
-    ) {
-        Plan::Quantize { operand: Operand::Weight, .. } => "in x out",
-        Plan::Quantize { .. } => "out x in",
-        Plan::Leave(_) => "left",
+fn which_way_round_and_what_is_left() {
+    let conv1d: [(&str, &[usize]); 2] =
+        [("h.0.attn.c_proj.weight", &[8, 8]), ("h.0.mlp.c_fc.weight", &[8, 32])];
+    let linear: [(&str, &[usize]); 2] =
+        [("h.0.mlp.c_proj.weight", &[8, 32]), ("h.0.attn.c_attn.weight", &[24, 8])];
+    let of = |how: &QuantizeCheckpoint, name: &str, tensors: &[(&str, &[usize])]| {
+        let orientation = how.orientation.resolved(tensors.iter().copied());
+        let how = QuantizeCheckpoint { orientation, ..how.clone() };
+        match how.plan(name, Dtype::F32, &[4, 8]) {
+            Plan::Quantize { operand: Operand::Weight, .. } => "in x out",
+            Plan::Quantize { .. } => "out x in",
+            Plan::Leave(_) => "left",
+        }
     };
-    let (gpt2, other) = (Some("gpt2"), Some("gpt_bigcode"));
     let name = "transformer.h.0.mlp.c_fc.weight";
     let mut how = how(4, "channel");
-    assert_eq!(of(&how, name, gpt2), "in x out");
-    assert_eq!(of(&how, name, None), "in x out");
-    assert_eq!(of(&how, name, other), "out x in"); // torch.nn.Linear there
-    assert_eq!(of(&how, "score.weight", gpt2), "out x in");
-    assert_eq!(of(&how, "lm_head.weight", gpt2), "left");
+    assert_eq!(of(&how, name, &conv1d), "in x out");
+    assert_eq!(of(&how, name, &[]), "in x out");
+    assert_eq!(of(&how, name, &linear), "out x in"); // nanoGPT's, or gpt_bigcode's
+    assert_eq!(of(&how, "score.weight", &conv1d), "out x in");
+    let embeddings = [
+        "lm_head.weight",
+        "transformer.wte.weight",
+        "model.embed_tokens.weight",
+        "output.weight",
+        "head.weight",
+        "cls.predictions.decoder.weight",
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+    ];
+    for name in embeddings {
+        assert_eq!(of(&how, name, &conv1d), "left");
+    }
+    assert_eq!(of(&how, "layers.0.attention.output.weight", &[]), "out x in");
+    how.skip = vec!["score.*".to_owned()];
+    assert_eq!(of(&how, "score.weight", &conv1d), "left");
+    how.skip.clear();
     how.quantize_embeddings = true;
     how.orientation = Orientation::Conv1d;
-    assert_eq!(of(&how, "score.weight", other), "in x out");
-    for name in ["lm_head.weight", "transformer.wte.weight", "model.embed_tokens.weight"] {
-        assert_eq!(of(&how, name, gpt2), "out x in");
+    assert_eq!(of(&how, "score.weight", &linear), "in x out");
+    for name in embeddings {
+        assert_eq!(of(&how, name, &conv1d), "out x in");
     }
     how.orientation = Orientation::Linear;
-    assert_eq!(of(&how, name, gpt2), "out x in");
+    assert_eq!(of(&how, name, &conv1d), "out x in");
     // One scale an output, whichever axis that is.
     let groups = |operand| how.quantizer(operand).groups([4, 8]).unwrap().count();
     assert_eq!((groups(Operand::Weight), groups(Operand::TransposedWeight)), (8, 4));
@@ -243,7 +260,9 @@ fn shards_stay_shards_and_a_file_alone_is_enough() {
 
     let alone = out.with_file_name("alone");
     how(4, "group:4").run(&source.join("2.safetensors"), &alone, &()).unwrap();
-    assert_eq!(fs::read_dir(&alone).unwrap().count(), 1);
+    // The file, and the configuration beside it.
+    assert_eq!(fs::read_dir(&alone).unwrap().count(), 2);
+    assert_eq!(fs::read(alone.join("config.json")).unwrap(), files[3].1);
     let read = |path: &Path| fs::read(path.join("2.safetensors")).unwrap();
     assert_eq!(read(&alone), read(&out));
     assert_ne!(read(&out), second);
