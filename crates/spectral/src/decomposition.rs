@@ -12,7 +12,7 @@ use faer::{Accum, Mat, MatRef, Par, Spec};
 use crate::SpectrumError;
 
 /// Places of the long side that are `f64` at a time.
-const BLOCK: usize = 512;
+const BLOCK: usize = 256;
 
 /// The arithmetic of a Gram matrix.
 pub(crate) trait Precision: RealField + Copy + From<f32> + Into<f64> {}

@@ -73,7 +73,7 @@ impl<'a> Weights<'a> {
             let (mut values, mut words) = (values.to_vec(), key.index(slice).words(0));
             for last in (1..values.len()).rev() {
                 let word = words.next().unwrap_or_default(); // there is always a next
-                values.swap(last, (u128::from(word) * (last as u128 + 1) >> 64) as usize);
+                values.swap(last, ((u128::from(word) * (last as u128 + 1)) >> 64) as usize);
             }
             Cow::Owned(values)
         };
