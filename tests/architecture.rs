@@ -22,20 +22,42 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gpt2-model", &[]),
     ("quantizers", &[]),
     ("registry", &[]),
+    ("report", &[]),
+    ("spectral", &[]),
     (
         "sublora",
-        &["adapters", "bounds", "corpus", "gpt2-model", "quantizers", "subspace-projectors"],
+        &[
+            "adapters",
+            "bounds",
+            "corpus",
+            "gpt2-model",
+            "quantizers",
+            "report",
+            "spectral",
+            "subspace-projectors",
+            "weight-files",
+        ],
     ),
     ("sublora-cli", &["sublora"]),
     ("subspace-projectors", &[]),
+    ("weight-files", &[]),
 ];
 
 /// May be used by every crate but each other.
 const FOR_ALL: [&str; 2] = ["counter-rng", "registry"];
 
 /// Compile and test in seconds: nothing of burn anywhere below them.
-const BURN_FREE: [&str; 6] =
-    ["bounds", "corpus", "counter-rng", "quantizers", "registry", "subspace-projectors"];
+const BURN_FREE: [&str; 9] = [
+    "bounds",
+    "corpus",
+    "counter-rng",
+    "quantizers",
+    "registry",
+    "report",
+    "spectral",
+    "subspace-projectors",
+    "weight-files",
+];
 
 /// Longer than this, a file holds more than one concept.
 const MAX_LINES: usize = 500;

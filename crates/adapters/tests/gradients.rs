@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use adapters::{
     Calibration, FakeQuantConfig, FakeQuantizedGpt2, FakeQuantizer, GradientRounding,
-    LayerGradient, Precision, Quantization, Role, Scales,
+    LayerGradient, LearnedScales, Precision, Quantization, Role, Scales,
 };
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{AdamConfig, GradientsParams};
@@ -434,7 +434,7 @@ fn trained_scales_lie_by_width_and_end_with_the_next_calibration() {
         quantizer
     };
     for quantizer in [learned(&[2, 4]), learned(&[4, 2, 4])] {
-        let widths: Vec<BitWidth> = quantizer.learned().iter().map(|it| it.bits()).collect();
+        let widths: Vec<BitWidth> = quantizer.learned().iter().map(LearnedScales::bits).collect();
         assert_eq!(widths, [bits(2), bits(4)]);
     }
     let trained = learned(&[2, 4]).map(&mut Times(2.0));

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod spectral;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use clap_complete::Shell;
 use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
+
+pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
 
 /// Certified compression and quantisation of GPT-2-class language models.
 #[derive(Debug, Parser)]
@@ -52,6 +56,8 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Write a checkpoint with its matrices fake-quantised, and what that did to each
     Quantize(Quantize),
+    /// Heavy-tailed spectra of a checkpoint's weights, before and after quantisation
+    Spectral(Spectral),
     /// Every tokenizer, projector, codebook, grid, range and bound, a line each
     List {
         /// Only this family
@@ -311,7 +317,7 @@ pub(crate) enum HalfArg {
     Bf16,
 }
 
-fn bits(text: &str) -> Result<BitWidth, String> {
+pub(crate) fn bits(text: &str) -> Result<BitWidth, String> {
     match text.parse().map(BitWidth::new) {
         Ok(Ok(bits)) if !bits.is_full() => Ok(bits),
         _ => Err(format!("`{text}` is no width, expected 1 to 16")),

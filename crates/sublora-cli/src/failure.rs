@@ -83,6 +83,32 @@ impl From<sublora::Error> for Failure {
     }
 }
 
+impl From<sublora::SpectralError> for Failure {
+    fn from(error: sublora::SpectralError) -> Self {
+        use sublora::SpectralError as Error;
+        use sublora::weight_files::Error as Weights;
+        let hint = match &error {
+            Error::Weights(Weights::UnknownFormat { .. } | Weights::NoWeights { .. }) => {
+                "`.safetensors`, `.bin`, `.pt`, `.onnx`, `.npy`, `.npz`, an `.index.json`, or a folder with one"
+            }
+            Error::Weights(Weights::SeveralWeights { .. }) => "name one of the files",
+            Error::Weights(Weights::Io { .. }) | Error::File(_) => PATH,
+            Error::Weights(_) => "the file is damaged or something else; get it again",
+            Error::Interrupted => "with `--out`, the same command goes on",
+            Error::Spectrum { .. } => "this is a defect of the analysis; please report it",
+            _ => "`sublora spectral --help` lists widths and granularities",
+        };
+        let kind = match &error {
+            Error::Weights(Weights::Io { source, .. }) => Some(source.kind()),
+            Error::File(file) => Some(file.source.kind()),
+            _ => None,
+        };
+        let is_missing = kind == Some(ErrorKind::NotFound);
+        let interrupted = matches!(error, Error::Interrupted);
+        Self { is_missing, interrupted, ..Self::new(error, hint) }
+    }
+}
+
 impl From<sublora::QuantizeError> for Failure {
     fn from(error: sublora::QuantizeError) -> Self {
         use sublora::QuantizeError as Error;

@@ -22,7 +22,7 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
-use crate::commands::{Answer, certify, corpora, inspect, quantize, quickstart, train};
+use crate::commands::{Answer, certify, corpora, inspect, quantize, quickstart, spectral, train};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
@@ -60,6 +60,7 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Eval(run) => inspect::eval(args, run),
         Command::Generate(generate) => inspect::generate(args, generate),
         Command::Quantize(quantize) => quantize::run(args, quantize),
+        Command::Spectral(spectral) => spectral::run(args, spectral),
         Command::List { what } => inspect::list(args, *what),
         Command::Completions { shell } => Ok(inspect::completions(*shell)),
     }

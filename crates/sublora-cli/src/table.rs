@@ -1,10 +1,13 @@
 //! Tables on stdout.
 
+use std::fmt::Write as _;
+use std::path::Path;
+
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use sublora::corpus::Partition;
 use sublora::quantizers::{Distortion, Operand};
-use sublora::{Certificate, Claim, MetricName, QuantizedCheckpoint};
+use sublora::{Certificate, Claim, MetricName, NamedSummary, QuantizedCheckpoint, SpectralReport};
 
 /// A table whose columns but the first are numbers.
 pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
@@ -152,4 +155,54 @@ pub(crate) fn metric(metric: MetricName, k: Option<u32>) -> String {
         (MetricName::TopKError, Some(k)) => format!("top-{k} error"),
         _ => "bits per token".to_owned(),
     }
+}
+
+/// What became of the spectra of a checkpoint, a line a variant.
+pub(crate) fn spectra(checkpoint: &Path, folder: Option<&Path>, report: &SpectralReport) -> String {
+    let summary = &report.summary;
+    let mut table = new([
+        "variant",
+        "fitted",
+        "without fit",
+        "collapsed",
+        "median alpha",
+        "mean change",
+        "stay in range",
+        "Spearman",
+        "beyond noise",
+    ]);
+    let number = |value: Option<f64>| value.map_or(String::new(), |it| format!("{it:.3}"));
+    for NamedSummary { variant, summary: it } in &summary.variants {
+        let is_original = *variant == summary.variants[0].variant;
+        let of_variant = |text: String| if is_original { String::new() } else { text };
+        table.add_row([
+            variant.clone(),
+            it.ok.to_string(),
+            it.failed.to_string(),
+            of_variant(it.collapsed.to_string()),
+            number(it.after.map(|it| it.median)),
+            of_variant(number(it.mean_change)),
+            format!("{} of {}", it.stayed_in_range, it.compared),
+            of_variant(number(it.spearman)),
+            of_variant(format!("{} of {}", it.significant, it.tested)),
+        ]);
+    }
+    let mut text = format!(
+        "{}: {} of {} tensors analysed as {} matrices\n\n{table}",
+        checkpoint.display(),
+        summary.analysed,
+        summary.tensors,
+        summary.matrices
+    );
+    for (name, mean) in &summary.plain_means {
+        let _ = write!(text, "\n{name:<18} {mean:.4}   WeightWatcher's mean");
+    }
+    let left = report.coverage.iter().filter(|it| !it.note.is_empty());
+    let lines: Vec<_> =
+        left.map(|it| format!("\n{} ({}): {}", it.tensor, it.shape, it.note)).collect();
+    text.extend(lines);
+    if let Some(folder) = folder {
+        let _ = write!(text, "\n\nreport             {}", folder.join("report.html").display());
+    }
+    text
 }

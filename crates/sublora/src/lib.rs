@@ -21,11 +21,12 @@ mod schedule;
 mod scoring;
 mod side_by_side;
 mod spec;
+mod spectra;
 mod subspace;
 mod train;
 
 // The families of methods and the text side, for whoever lists or builds them.
-pub use {bounds, corpus, quantizers, subspace_projectors};
+pub use {bounds, corpus, quantizers, spectral, subspace_projectors, weight_files};
 
 pub use artifact::{Artifact, CodeLength};
 pub use atomic::FileError;
@@ -53,5 +54,9 @@ pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;
 pub use schedule::LearningRate;
 pub use spec::{BaseIdentity, Spec};
+pub use spectra::{
+    Coverage, Gate, GateComparison, Kernels, NamedSummary, SpectralError, SpectralReport,
+    SpectralStudy, StudySummary,
+};
 pub use subspace::Subspace;
 pub use train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};

@@ -110,7 +110,7 @@ impl QuantizeCheckpoint {
         let files = Files::of(checkpoint)?;
         let opened = files.weights.iter().map(|path| TensorFile::open(path));
         let opened = opened.collect::<Result<Vec<_>, _>>()?;
-        let tensors = opened.iter().flat_map(|file| file.tensors());
+        let tensors = opened.iter().flat_map(TensorFile::tensors);
         let shapes = tensors.map(|tensor| (tensor.name.as_str(), &tensor.shape[..]));
         let orientation = self.orientation.resolved(shapes);
         let how = Self { orientation, ..self.clone() };

@@ -1,0 +1,217 @@
+//! From a checkpoint to everything that is said of it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use weight_files::Checkpoint;
+
+use super::record::{Record, Store};
+use super::selection::{Part, Skipped};
+use super::summary::StudySummary;
+use super::{SpectralError, SpectralStudy};
+use crate::Progress;
+use crate::side_by_side::side_by_side;
+
+/// One matrix of a checkpoint and what was found.
+#[derive(Debug, Clone)]
+pub(super) struct Matrix {
+    pub(super) name: String,
+    pub(super) layer_type: &'static str,
+    pub(super) shape: [usize; 2],
+    pub(super) record: Record,
+}
+
+/// A tensor and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Its name.
+    pub tensor: String,
+    /// Type of its elements.
+    pub dtype: String,
+    /// Extents, for example `768x2304`.
+    pub shape: String,
+    /// Whether it was analysed.
+    pub analysed: bool,
+    /// Matrices it was taken for.
+    pub matrices: usize,
+    /// Why not, or what could not be done with it.
+    pub note: String,
+}
+
+/// Everything that was found in a checkpoint.
+#[derive(Debug, Clone)]
+pub struct SpectralReport {
+    /// In numbers.
+    pub summary: StudySummary,
+    /// Every tensor of the checkpoint.
+    pub coverage: Vec<Coverage>,
+    pub(super) study: SpectralStudy,
+    pub(super) checkpoint: String,
+    pub(super) matrices: Vec<Matrix>,
+}
+
+impl SpectralStudy {
+    /// Analyses every weight matrix of `checkpoint`: a file, an index, or a folder. With `cache`, what an
+    /// earlier call found out about the same values is not computed again.
+    ///
+    /// A worker holds one tensor and its variants; there are as many as cores. The result does not depend
+    /// on their number.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read, an eigenvalue iteration that fails, or that `progress` asked for an
+    /// end: everything found so far is then in `cache`.
+    pub fn run(
+        &self,
+        checkpoint: &Path,
+        cache: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> Result<SpectralReport, SpectralError> {
+        self.validate()?;
+        let mut file = Checkpoint::open(checkpoint)?;
+        let tensors = file.tensors().to_vec();
+        let selected = self.select(&tensors);
+        let settings = serde_json::to_string(self).unwrap_or_default();
+        let store = Store::new(cache.map(Path::to_owned), &settings)?;
+        let parts: Vec<Part> = selected.iter().flatten().flatten().cloned().collect();
+        let records = self.records(&mut file, &parts, &store, progress)?;
+        let matrices: Vec<Matrix> = parts
+            .iter()
+            .zip(records)
+            .map(|(part, record)| Matrix {
+                name: part.name.clone(),
+                layer_type: part.layer_type(),
+                shape: part.shape(),
+                record,
+            })
+            .collect();
+        let coverage = tensors.iter().zip(&selected).enumerate();
+        let coverage: Vec<Coverage> = coverage
+            .map(|(index, (tensor, selected))| {
+                let of_tensor =
+                    parts.iter().zip(&matrices).filter(|(part, _)| part.tensor == index);
+                let notes = of_tensor.flat_map(|(_, matrix)| matrix.notes());
+                let extents: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+                Coverage {
+                    tensor: tensor.name.clone(),
+                    dtype: tensor.dtype.to_string(),
+                    shape: extents.join("x"),
+                    analysed: selected.is_ok(),
+                    matrices: selected.as_ref().map_or(0, Vec::len),
+                    note: note(selected, &notes.collect::<Vec<_>>()),
+                }
+            })
+            .collect();
+        Ok(self.report(checkpoint, matrices, coverage))
+    }
+
+    fn report(
+        &self,
+        checkpoint: &Path,
+        mut matrices: Vec<Matrix>,
+        coverage: Vec<Coverage>,
+    ) -> SpectralReport {
+        let mut records: Vec<Record> = matrices.iter().map(|it| it.record.clone()).collect();
+        self.adjust(&mut records);
+        let analysed = coverage.iter().filter(|it| it.analysed).count();
+        let compat = self.mode == spectral::Mode::Compat;
+        let summary = StudySummary {
+            tensors: coverage.len(),
+            analysed,
+            skipped: coverage.len() - analysed,
+            matrices: matrices.len(),
+            nonfinite: matrices.iter().filter(|it| it.is_not_finite()).count(),
+            plain_means: if compat { Self::plain_means(&records) } else { Vec::new() },
+            variants: self.summarise(&records),
+        };
+        for (matrix, record) in matrices.iter_mut().zip(records) {
+            matrix.record = record;
+        }
+        let name = checkpoint.file_name().unwrap_or(checkpoint.as_os_str());
+        let checkpoint = name.to_string_lossy().into_owned();
+        SpectralReport { summary, coverage, study: self.clone(), checkpoint, matrices }
+    }
+
+    /// The record of every part, in their order, the largest first on the workers.
+    fn records(
+        &self,
+        file: &mut Checkpoint,
+        parts: &[Part],
+        store: &Store,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Record>, SpectralError> {
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse((parts[index].elements, index)));
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = workers.min(parts.len()).max(1);
+        progress.begin("spectral", "matrices", parts.len() as u64);
+        let next = AtomicUsize::new(0);
+        let shared = Mutex::new((file, 0_u64, false));
+        let found = side_by_side(vec![Vec::<f32>::new(); workers], |_, mut values| {
+            let mut found = Vec::new();
+            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let part = &parts[index];
+                {
+                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (file, done, stopped) = &mut *shared;
+                    if *stopped || progress.update(*done, &part.name).is_break() {
+                        *stopped = true;
+                        return Err(SpectralError::Interrupted);
+                    }
+                    file.read(part.tensor, &mut values)?;
+                }
+                let record = self.record(part, &values, store)?;
+                shared.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
+                found.push((index, record));
+            }
+            Ok(found)
+        });
+        progress.end();
+        let mut records: Vec<Option<Record>> = vec![None; parts.len()];
+        for (index, record) in found.into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
+            records[index] = Some(record);
+        }
+        records.into_iter().map(|it| it.ok_or(SpectralError::Interrupted)).collect()
+    }
+
+    fn record(&self, part: &Part, tensor: &[f32], store: &Store) -> Result<Record, SpectralError> {
+        let values = part.values(tensor);
+        let what = format!("{} {:?} {}", part.name, part.shape(), part.layer_type());
+        let place = store.place(&what, &values);
+        if let Some(record) = place.as_deref().and_then(Store::load) {
+            return Ok(record);
+        }
+        let record = self.analyse(part, &values);
+        let record = record
+            .map_err(|source| SpectralError::Spectrum { tensor: part.name.clone(), source })?;
+        if let Some(place) = place {
+            Store::save(&place, &record)?;
+        }
+        Ok(record)
+    }
+}
+
+impl Matrix {
+    fn is_not_finite(&self) -> bool {
+        self.record.variants.first().is_some_and(|it| !it.columns.has_esd)
+    }
+
+    /// What could not be done.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.is_not_finite() {
+            notes.push(format!("`{}` holds a value that is not finite", self.name));
+        }
+        let missing = self.record.missing.iter();
+        notes.extend(missing.map(|(variant, why)| format!("no {variant}: {why}")));
+        notes
+    }
+}
+
+fn note(selected: &Result<Vec<Part>, Skipped>, notes: &[String]) -> String {
+    match selected {
+        Ok(_) => notes.join("; "),
+        Err(reason) => reason.clone().into_owned(),
+    }
+}
