@@ -94,13 +94,17 @@ impl Granularity {
     /// # Errors
     /// [`QuantizerError::Granularity`] if the scale would vary along the contraction or a weight has
     /// no tokens, [`QuantizerError::GroupSize`] if the groups do not come out even,
-    /// [`QuantizerError::Setting`] for an axis above 1.
+    /// [`QuantizerError::Setting`] for an axis above 1, [`QuantizerError::Shape`] for more values than a
+    /// slice can hold.
     pub fn groups(self, operand: Operand, shape: [usize; 2]) -> Result<Groups, QuantizerError> {
         let [rows, cols] = shape;
+        let Some(values) = rows.checked_mul(cols) else {
+            return Err(QuantizerError::Shape { len: usize::MAX, shape }); // which is the most
+        };
         let contraction = operand.contraction();
         let refused = |advice| QuantizerError::Granularity { granularity: self, operand, advice };
         let layout = match self {
-            Self::Tensor => Layout::Runs { line: rows * cols, run: rows * cols },
+            Self::Tensor => Layout::Runs { line: values, run: values },
             Self::Channel { axis: axis @ 2.. } => {
                 let (name, expected) = ("axis", "0 or 1, of a matrix");
                 return Err(QuantizerError::Setting { name, value: axis as f64, expected });

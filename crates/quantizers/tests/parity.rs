@@ -126,7 +126,7 @@ fn fake_quantize_per_tensor_affine() {
 
 #[test]
 fn fake_quantize_per_channel_affine() {
-    let grids: [(AnyGrid, u8); 2] = [(Symmetric {}.into(), 4), (Affine {}.into(), 8)];
+    let grids: [(AnyGrid, u8); 2] = [(Symmetric {}.into(), 4), (Affine::default().into(), 8)];
     let cases = cases("channel");
     assert_eq!(cases.len(), grids.len());
     for (case, (grid, bits)) in cases.into_iter().zip(grids) {
@@ -169,7 +169,7 @@ fn fake_quantize_learnable_per_tensor_affine() {
 
 #[test]
 fn fake_quantize_learnable_per_channel_affine() {
-    let grids: [AnyGrid; 2] = [Symmetric {}.into(), Affine {}.into()];
+    let grids: [AnyGrid; 2] = [Symmetric {}.into(), Affine::default().into()];
     for (case, grid) in cases("channels").into_iter().zip(grids) {
         let [rows, channels] = case["x"].0[..] else { panic!() };
         let [x, g, y, dx] = ["x", "g", "y", "dx"].map(|field| single(&case, field));
@@ -258,8 +258,8 @@ fn min_max(x: &[f32], grid: &dyn Grid, bits: u8) -> [f32; 2] {
 #[test]
 fn scales_of_the_observers_are_equal_in_every_bit() {
     let grids: [(&str, &dyn Grid, u8); 4] = [
-        ("affine8", &Affine {}, 8),
-        ("affine4", &Affine {}, 4),
+        ("affine8", &Affine::default(), 8),
+        ("affine4", &Affine::default(), 4),
         ("symmetric8", &Symmetric {}, 8),
         ("symmetric4", &Symmetric {}, 4),
     ];

@@ -55,7 +55,8 @@ fn a_learned_zero_point_is_rounded_once_and_a_learned_scale_never_zero() {
     let zero_point = |z| Params::learned(0.1, z, &codes).unwrap().zero_point;
     assert_eq!([2.5, 3.5, -2.3, -2.6, 9.0, -20.0].map(zero_point), [2, 4, -2, -3, 7, -8]);
     let scale = |s| Params::learned(s, 0.0, &codes).unwrap().scale;
-    assert_eq!([0.5, 1e-9, 0.0, -3.0].map(scale), [0.5, LEAST_SCALE, LEAST_SCALE, LEAST_SCALE]);
+    let least = 2.0_f32.powi(-126);
+    assert_eq!([0.5, 1e-9, 1e-40, 0.0, -3.0].map(scale), [0.5, 1e-9, least, least, least]);
     let error = |s, z| Params::learned(s, z, &codes).unwrap_err().to_string();
     assert_eq!(error(f32::NAN, 0.0), "`scale` is NaN, expected a finite number");
     assert_eq!(error(1.0, f32::INFINITY), "`zero_point` is inf, expected a finite number");
@@ -212,7 +213,7 @@ fn gradients_are_the_derivatives_of_the_surrogate() {
 fn extreme_groups_have_finite_gradients() {
     let codes = lsq(Symmetric, 4);
     for x in [0.0, 1e-40, -1e30, f32::MAX] {
-        for scale in [LEAST_SCALE, f32::MAX / 7.0] {
+        for scale in [f32::MIN_POSITIVE, f32::MAX / 7.0] {
             let params = Params { scale, zero_point: 0, offset: -x };
             for rule in [ScaleRule::Rounding, ScaleRule::Level, ScaleRule::Clipping] {
                 let found =

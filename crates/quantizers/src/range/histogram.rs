@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cells::{self, Moments};
 use super::min_max::{extremes, widest};
-use super::search::{Loss, search};
+use super::search::{BATCH, Loss, search};
 use super::{Observer, Range};
 use crate::{BitWidth, Codes, Extent, Grid, Levels, Params, QuantizerError};
 
@@ -160,7 +160,7 @@ impl Moments for Density<'_> {
 }
 
 impl Loss for Density<'_> {
-    fn errors(&self, codes: &Codes, candidates: &[Params]) -> Vec<f64> {
+    fn errors(&self, codes: &Codes, candidates: &[Params]) -> [f64; BATCH] {
         let error = |params: &Params| {
             let step = f64::from(params.scale);
             if step < self.width && matches!(codes.levels, Levels::Integers { .. }) {
@@ -171,7 +171,9 @@ impl Loss for Density<'_> {
                 cells::squared_error(self, codes, params)
             }
         };
-        candidates.iter().map(error).collect()
+        let mut errors = [0.0; BATCH];
+        errors.iter_mut().zip(candidates).for_each(|(it, params)| *it = error(params));
+        errors
     }
 
     fn clipped(&self, codes: &Codes, candidate: &Params) -> f64 {
@@ -271,8 +273,10 @@ mod tests {
             [(-3.0, 3.0), (-1.0, 2.5)].map(|(low, high)| (bits, Extent { low, high }))
         }) {
             let bits = BitWidth::new(bits).unwrap();
-            let (codes, params) =
-                (Affine {}.codes(bits).unwrap(), Affine {}.params(extent, bits).unwrap());
+            let (codes, params) = (
+                Affine::default().codes(bits).unwrap(),
+                Affine::default().params(extent, bits).unwrap(),
+            );
             let distance = |&x: &f32| f64::from(x) - f64::from(codes.quantize(x, &params));
             let exact: f64 = values.iter().map(|x| distance(x).powi(2)).sum();
             let expected = density.errors(&codes, &[params])[0];
