@@ -120,13 +120,16 @@ impl Quantizer {
                 .map(|extent| grid.params(extent, self.bits))
                 .collect::<Result<Vec<_>, _>>()?
         } else {
-            check_finite(values)?;
             let fitted = groups.map(values, |_, values| {
                 let mut observer = self.range.as_dyn().observer();
                 observer.observe(values)?;
                 observer.fit(self.grid.as_dyn(), self.bits)
             });
-            fitted.into_iter().collect::<Result<Vec<_>, _>>()?
+            fitted.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| match error {
+                // By its place in the matrix, not in the group.
+                QuantizerError::NotFinite { .. } => not_finite(values),
+                error => error,
+            })?
         };
         Ok(self.held(&codes, &groups, &params)?.into_owned())
     }

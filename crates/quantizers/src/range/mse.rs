@@ -86,7 +86,7 @@ impl Loss for Values<'_> {
         let most = if codes.levels.table().is_some() { 16 } else { usize::MAX };
         match self.values.len() / codes.count().min(most) {
             0..2 => Some(0.25),
-            2..32 => Some(0.5),
+            2..16 => Some(0.5),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! # Definition
 //! Candidates are the range of the values with its ends multiplied by factors.
-//! 1. Both ends by $f = 1 - 4i/100$, $i = 0, \dots, 19$, then on by factors of .9 down to $10^{-3}$. What is
+//! 1. Both ends by $f = 1 - 7i/100$, $i = 0, \dots, 11$, then from .2 on by factors of .9 to $10^{-3}$. What is
 //!    clipped only grows as $f$ falls, so the scan ends, without loss, where that alone costs more than
 //!    the best candidate so far. At each minimum within 5 % of the best follows the vertex of the parabola
 //!    through it and its neighbours. Where values are few for the levels, the error jumps from candidate
@@ -23,16 +23,16 @@
 use crate::{BitWidth, Codes, Extent, Grid, Levels, Params, QuantizerError};
 
 /// Candidates evaluated together, at most.
-pub(super) const BATCH: usize = 4;
+pub(super) const BATCH: usize = 3;
 
 /// The factors of the scan, after 1.
-const FACTORS: [f32; 71] = {
-    let mut factors = [0.2; 71];
+const FACTORS: [f32; 62] = {
+    let mut factors = [0.2; 62];
     let mut place = 0;
     while place < factors.len() {
-        if place < 19 {
-            factors[place] = 1.0 - 0.04 * (place + 1) as f32;
-        } else if place > 19 {
+        if place < 11 {
+            factors[place] = 1.0 - 0.07 * (place + 1) as f32;
+        } else if place > 11 {
             factors[place] = 0.9 * factors[place - 1];
         }
         place += 1;
@@ -163,7 +163,7 @@ impl Search<'_> {
         of: impl Fn(f32) -> [f32; 2],
     ) -> Result<(), QuantizerError> {
         let bound = 1.2 * self.best.0;
-        let steps = (0.02 / step).round() as i32;
+        let steps = (0.035 / step).round() as i32;
         // The last step down is the last one up of the next candidate.
         let offsets = (1 - steps..=steps).filter(|&k| k != 0).map(|k| step * k as f32);
         let near = seen.iter().filter(|it| it.1 <= bound);
@@ -219,7 +219,8 @@ impl Search<'_> {
                     [[low * up, high], [low * down, high], [low, high * up], [low, high * down]];
                 let errors = self.errors(&both)?;
                 if has_two_ends {
-                    self.errors(&either)?;
+                    self.errors(&either[..2])?;
+                    self.errors(&either[2..])?;
                 }
                 if self.best.0 >= before {
                     if step < 2.0 * LEAST_STEP && self.fine_step.is_none() {
