@@ -98,7 +98,7 @@ mod tests {
     use statrs::distribution::{ContinuousCDF, Normal};
 
     use super::*;
-    use crate::{Affine, MinMax, Nf4, Percentile, Symmetric, Tails};
+    use crate::{Affine, Lsq, MinMax, Nf4, Percentile, Symmetric, Tails};
 
     fn normal(seed: u64, len: usize) -> Vec<f32> {
         let mut values = vec![0.0; len];
@@ -148,8 +148,22 @@ mod tests {
             let found = gain(power, error(&values, &Symmetric {}, bits, &params, 2.0));
             assert!((found - decibels).abs() < tolerance, "{bits}: {found}");
             let found = fit(&Mse { exponent: 2.4 }, &values, &Symmetric {}, bits).scale * top;
-            assert!(clip_of_24.is_none_or(|clip| (found - clip).abs() < 0.11), "{bits}: {found}");
+            let tolerance = if bits < 8 { 0.02 } else { 0.11 }; // the parts end near 4.21
+            let is_close = |clip: f32| (found - clip).abs() < tolerance;
+            assert!(clip_of_24.is_none_or(is_close), "{bits}: {found}");
         }
+    }
+
+    /// One code more below zero: its best scale and decibels, by the same integrals.
+    #[test]
+    fn the_best_scale_of_sixteen_levels_around_zero() {
+        let values = quantiles(1 << 16);
+        let power: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let grid = Lsq::default();
+        let params = fit(&Mse::default(), &values, &grid, 4);
+        assert!((params.scale - 0.3386).abs() < 0.002, "{params:?}");
+        let found = gain(power, error(&values, &grid, 4, &params, 2.0));
+        assert!((found - 19.26).abs() < 0.01, "{found}");
     }
 
     #[test]
