@@ -1,7 +1,8 @@
 //! Speed of fake quantisation against a pass over the same memory, as ratios within one run.
 //!
-//! `cargo bench -p quantizers --bench fake_quantize`: a weight 768 x 3072 in `f32`; `copy` reads and
-//! writes it once. `derivatives` are value, mask and d of one. Times are the fastest of many turns, taken in rotation.
+//! `cargo bench -p quantizers --bench fake_quantize`: a weight 768 x 3072 in `f32`; a copy reads and
+//! writes it once. `derivatives` are value, mask and d of one. Times are the fastest of many turns, taken
+//! in rotation.
 
 #![expect(clippy::print_stdout, reason = "its output")]
 
@@ -9,65 +10,104 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use counter_rng::Key;
-use quantizers::{AnyGrid, BitWidth, Derivatives, Granularity, Operand, Quantizer, ScaleRule};
+use quantizers::{
+    AnyGrid, AnyRange, BitWidth, Derivatives, Granularity, Mse, Operand, Quantizer, QuantizerError,
+    ScaleRule,
+};
 
 const SHAPE: [usize; 2] = [768, 3_072];
-const TURNS: usize = 40;
 
 fn main() {
     let mut values = vec![0.0; SHAPE[0] * SHAPE[1]];
     Key::from_seed(1).fill_normal(0, &mut values);
+    let (grids, ranges) = (grids(), ranges(&values));
     for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.expect("a pool").install(|| measure(&values, threads));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| measure_grids(&values, &grids, threads));
+        pool.install(|| measure_ranges(&values, &ranges, threads));
     }
 }
 
-fn measure(values: &[f32], threads: usize) {
-    let mut out = vec![0.0; values.len()];
-    let quantizers = quantizers();
-    let mut copy = Duration::MAX;
-    let mut others = [vec![0.0; values.len()], vec![0.0; values.len()]];
-    let mut times = vec![[Duration::MAX; 3]; quantizers.len()];
-    for _ in 0..TURNS {
+/// The fastest of some turns of one task.
+struct Fastest(Duration);
+
+impl Fastest {
+    const NONE: Self = Self(Duration::MAX);
+
+    fn time<T>(&mut self, run: impl FnOnce() -> T) -> T {
         let start = Instant::now();
-        black_box(&mut out).copy_from_slice(black_box(values));
-        copy = copy.min(start.elapsed());
-        for ((_, quantizer), [fit, both, all]) in quantizers.iter().zip(&mut times) {
-            let start = Instant::now();
-            let params = quantizer.fit(black_box(values), SHAPE).expect("finite");
-            *fit = start.elapsed().min(*fit);
-            let done = quantizer.fake_quantize_into(values, SHAPE, &params, black_box(&mut out));
-            done.expect("fitted");
-            *both = start.elapsed().min(*both);
-            let [mask, scale] = black_box(&mut others);
-            let start = Instant::now();
-            let out = Derivatives { values: &mut out, mask, scale };
-            let done = quantizer.derivatives_into(values, SHAPE, &params, ScaleRule::Rounding, out);
-            done.expect("fitted");
-            *all = start.elapsed().min(*all);
+        let made = black_box(run());
+        self.0 = self.0.min(start.elapsed());
+        made
+    }
+
+    fn over(&self, pass: &Self) -> f64 {
+        self.0.as_secs_f64() / pass.0.as_secs_f64()
+    }
+}
+
+fn measure_grids(values: &[f32], quantizers: &[(String, Quantizer)], threads: usize) {
+    let mut copy = Fastest::NONE;
+    let mut times: Vec<[Fastest; 4]> = quantizers.iter().map(|_| [Fastest::NONE; 4]).collect();
+    let [mut out, mut mask, mut scale] = [(); 3].map(|()| vec![0.0; values.len()]);
+    for _ in 0..40 {
+        copy.time(|| black_box(&mut out).copy_from_slice(black_box(values)));
+        for ((_, quantizer), [fit, given, both, all]) in quantizers.iter().zip(&mut times) {
+            let out = black_box(&mut out);
+            let params = both.time(|| {
+                let params = fit.time(|| quantizer.fit(black_box(values), SHAPE).expect("finite"));
+                given
+                    .time(|| quantizer.fake_quantize_into(values, SHAPE, &params, out))
+                    .expect("fitted");
+                params
+            });
+            let (mask, scale) = (black_box(&mut mask), black_box(&mut scale));
+            let out = Derivatives { values: out, mask, scale };
+            let rule = ScaleRule::Rounding;
+            all.time(|| quantizer.derivatives_into(values, SHAPE, &params, rule, out))
+                .expect("fitted");
         }
     }
-    println!("{threads} threads: copy on one of them {:.3} ms", 1e3 * copy.as_secs_f64());
+    println!("{threads} threads: copy on one of them {:.3} ms", 1e3 * copy.0.as_secs_f64());
     for ((name, _), times) in quantizers.iter().zip(times) {
-        let [fit, both, all] = times.map(|it| it.as_secs_f64() / copy.as_secs_f64());
+        let [fit, given, both, all] = times.map(|it| it.over(&copy));
         println!(
-            "{name:40} fit {fit:5.2}  fit + fake_quantize {both:5.2}  derivatives {all:5.2}  copies"
+            "{name:40} fit {fit:5.2}  fake_quantize {given:5.2}  both {both:5.2}  \
+             derivatives {all:5.2}  copies"
         );
     }
 }
 
-/// What is measured: every grid with a scale an output channel, and the symmetric one at every
-/// granularity.
-fn quantizers() -> Vec<(String, Quantizer)> {
-    let width = |bits| BitWidth::new(bits).expect("a width");
+fn measure_ranges(values: &[f32], quantizers: &[(String, Quantizer)], threads: usize) {
+    let mut copy = Fastest::NONE;
+    let mut times: Vec<Fastest> = quantizers.iter().map(|_| Fastest::NONE).collect();
+    let mut out = vec![0.0; values.len()];
+    for _ in 0..8 {
+        for ((_, quantizer), time) in quantizers.iter().zip(&mut times) {
+            for _ in 0..2 {
+                copy.time(|| black_box(&mut out).copy_from_slice(black_box(values)));
+            }
+            time.time(|| quantizer.fit(black_box(values), SHAPE)).expect("finite");
+        }
+    }
+    println!("{threads} threads: copy on one of them {:.3} ms", 1e3 * copy.0.as_secs_f64());
+    for ((name, _), time) in quantizers.iter().zip(times) {
+        println!("{name:40} fit {:6.2}  copies", time.over(&copy));
+    }
+}
+
+fn width(bits: u8) -> BitWidth {
+    BitWidth::new(bits).expect("a width")
+}
+
+/// Every grid with a scale an output channel, and the symmetric one at every granularity.
+fn grids() -> Vec<(String, Quantizer)> {
     let mut quantizers = Vec::new();
     for grid in AnyGrid::all() {
-        for bits in [1, 2, 4, 8] {
+        for bits in [1, 2, 4, 8].map(width) {
             let name = format!("{} {bits}, channel:1", grid.name());
-            let quantizer =
-                Quantizer { bits: width(bits), grid: grid.clone(), ..Quantizer::default() };
-            if grid.as_dyn().codes(quantizer.bits).is_ok() {
+            if grid.as_dyn().codes(bits).is_ok() {
+                let quantizer = Quantizer { bits, grid: grid.clone(), ..Quantizer::default() };
                 quantizers.push((name, quantizer));
             }
         }
@@ -82,6 +122,31 @@ fn quantizers() -> Vec<(String, Quantizer)> {
         let granularity: Granularity = granularity.parse().expect("a granularity");
         let quantizer = Quantizer { bits: width(4), granularity, operand, ..Quantizer::default() };
         quantizers.push((name, quantizer));
+    }
+    quantizers
+}
+
+/// Every range with a scale an output channel, on integers and on a table.
+fn ranges(values: &[f32]) -> Vec<(String, Quantizer)> {
+    let mut ranges: Vec<(String, AnyRange)> =
+        AnyRange::all().into_iter().map(|it| (it.name().into(), it)).collect();
+    ranges.push(("mse, p = 2.4".into(), Mse { exponent: 2.4 }.into()));
+    let grids =
+        AnyGrid::all().into_iter().filter(|it| ["symmetric", "affine", "nf4"].contains(&it.name()));
+    let pairs = grids.flat_map(|grid| [4, 8].map(|bits| (grid.clone(), width(bits))));
+    let mut quantizers = Vec::new();
+    for ((grid, bits), (range, it)) in
+        pairs.flat_map(|pair| ranges.iter().map(move |it| (pair.clone(), it)))
+    {
+        let name = format!("{range}, {} {bits}, channel:1", grid.name());
+        let quantizer = Quantizer { bits, grid, range: it.clone(), ..Quantizer::default() };
+        match quantizer.fit(values, SHAPE) {
+            Err(QuantizerError::GridWidth { .. } | QuantizerError::NotIntegers { .. }) => {}
+            fitted => {
+                fitted.expect("finite");
+                quantizers.push((name, quantizer));
+            }
+        }
     }
     quantizers
 }

@@ -63,12 +63,21 @@ mod tests {
     fn widths_are_1_to_16_and_32() {
         let widths: Vec<u8> = (0..=u8::MAX).filter(|&bits| BitWidth::new(bits).is_ok()).collect();
         assert_eq!(widths, (1..=16).chain([32]).collect::<Vec<_>>());
-        assert_eq!(serde_json_like("4").unwrap(), BitWidth(4));
-        assert_eq!(serde_json_like("17").unwrap_err(), "17 bits, expected 1 to 16, or 32 for none");
     }
 
-    fn serde_json_like(bits: &str) -> Result<BitWidth, String> {
-        let bits: u8 = bits.parse().unwrap();
-        BitWidth::try_from(bits).map_err(|error| error.to_string())
+    #[test]
+    fn a_width_is_read_and_written_as_its_number() {
+        #[derive(Serialize, Deserialize)]
+        struct Settings {
+            bits: BitWidth,
+        }
+        let settings: Settings = toml::from_str("bits = 4").unwrap();
+        assert_eq!(settings.bits, BitWidth(4));
+        assert_eq!(toml::to_string(&settings).unwrap(), "bits = 4\n");
+        for wrong in [0, 17, 31, 33] {
+            let error = toml::from_str::<Settings>(&format!("bits = {wrong}")).err().unwrap();
+            let expected = format!("{wrong} bits, expected 1 to 16, or 32 for none");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
     }
 }

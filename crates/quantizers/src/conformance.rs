@@ -1,8 +1,11 @@
 //! What every codebook promises, checked over the registry.
 
+use std::fmt::Debug;
 use std::num::NonZeroU8;
+use std::path::Path;
 
 use counter_rng::Key;
+use serde::de::DeserializeOwned;
 
 use crate::{AnyCodebook, CodebookError, CodedVector, SortedValues, entropy_bits, quantize};
 
@@ -125,17 +128,35 @@ fn what_cannot_be_quantised_is_refused() {
     }
 }
 
+/// The settings in the documentation of every source file in `folder` that has some of this kind, in the
+/// table `key` or at the top, and the file.
+pub(crate) fn documented<T: DeserializeOwned>(folder: &str, key: &str) -> Vec<(T, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let sources = files.filter(|it| it.is_file()).map(|it| std::fs::read_to_string(it).unwrap());
+    let settings = |source: String| {
+        let (_, rest) = source.split_once("/// ```toml\n")?;
+        let (snippet, _) = rest.split_once("/// ```\n")?;
+        let mut snippet: toml::Table = toml::from_str(&snippet.replace("///", "")).unwrap();
+        let settings = snippet.remove(key).unwrap_or(snippet.into());
+        Some((settings.try_into().ok()?, source))
+    };
+    sources.filter_map(settings).collect()
+}
+
+/// That every one of `all` is documented at its default.
+pub(crate) fn assert_documented<T: DeserializeOwned + PartialEq + Debug>(
+    folder: &str,
+    key: &str,
+    all: &[T],
+) {
+    let documented = documented::<T>(folder, key);
+    for method in all {
+        assert!(documented.iter().any(|it| it.0 == *method), "{method:?} in src/{folder}");
+    }
+}
+
 #[test]
 fn the_documented_settings_parse_and_are_the_defaults() {
-    let documented = [
-        include_str!("uniform.rs"),
-        include_str!("k_means.rs"),
-        include_str!("entropy_constrained.rs"),
-    ];
-    let documented = documented.map(|source| {
-        let (_, rest) = source.split_once("/// ```toml\n").unwrap();
-        let (snippet, _) = rest.split_once("/// ```\n").unwrap();
-        toml::from_str::<AnyCodebook>(&snippet.replace("/// ", "")).unwrap()
-    });
-    assert_eq!(documented.to_vec(), AnyCodebook::all());
+    assert_documented(".", "codebook", &AnyCodebook::all());
 }

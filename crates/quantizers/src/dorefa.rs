@@ -22,8 +22,8 @@
 //! Gradients*, 2016, arXiv:1606.06160; code: tensorpack, `examples/DoReFa-Net/dorefa.py`.
 //!
 //! # Notes on the reference implementation
-//! At 1 bit it gives zero a third value, 0; here zero is positive. $M$ is at least
-//! [`LEAST_SCALE`], so that a tensor of zeros has values and a gradient.
+//! At 1 bit it gives zero a third value, 0; here zero is positive. $M$ of a tensor
+//! of zeros is [`LEAST_SCALE`], so that it has values and a gradient.
 
 use crate::quantizer::check_finite;
 use crate::{BitWidth, LEAST_SCALE, QuantizerError};
@@ -86,7 +86,8 @@ pub fn gradient(
 /// $M$.
 fn largest_tangent(weights: &[f32]) -> f64 {
     let largest = weights.iter().fold(0.0_f32, |all, w| all.max(w.abs()));
-    f64::from(largest).tanh().max(LEAST_SCALE.into())
+    let least = if largest > 0.0 { f32::MIN_POSITIVE } else { LEAST_SCALE };
+    f64::from(largest).tanh().max(least.into())
 }
 
 #[cfg(test)]

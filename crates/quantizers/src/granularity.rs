@@ -94,13 +94,17 @@ impl Granularity {
     /// # Errors
     /// [`QuantizerError::Granularity`] if the scale would vary along the contraction or a weight has
     /// no tokens, [`QuantizerError::GroupSize`] if the groups do not come out even,
-    /// [`QuantizerError::Setting`] for an axis above 1.
+    /// [`QuantizerError::Setting`] for an axis above 1, [`QuantizerError::Shape`] for more values than a
+    /// slice can hold.
     pub fn groups(self, operand: Operand, shape: [usize; 2]) -> Result<Groups, QuantizerError> {
         let [rows, cols] = shape;
+        let Some(values) = rows.checked_mul(cols) else {
+            return Err(QuantizerError::Shape { len: usize::MAX, shape }); // which is the most
+        };
         let contraction = operand.contraction();
         let refused = |advice| QuantizerError::Granularity { granularity: self, operand, advice };
         let layout = match self {
-            Self::Tensor => Layout::Runs { line: rows * cols, run: rows * cols },
+            Self::Tensor => Layout::Runs { line: values, run: values },
             Self::Channel { axis: axis @ 2.. } => {
                 let (name, expected) = ("axis", "0 or 1, of a matrix");
                 return Err(QuantizerError::Setting { name, value: axis as f64, expected });
@@ -199,8 +203,8 @@ pub(crate) enum Layout {
     Columns { height: usize },
 }
 
-/// Columns gathered together, so that a line of the cache is read once.
-const STRIP: usize = 16;
+/// Columns gathered together: four lines of the cache of each row, which are read ahead.
+const STRIP: usize = 64;
 
 impl Groups {
     /// `[rows, cols]` of the matrix.
@@ -281,12 +285,7 @@ impl Groups {
                     let rows = &rows[..rows.len().min(height * cols)];
                     let width = STRIP.min(cols - first);
                     let height = rows.len() / cols;
-                    let mut columns = vec![0.0; width * height];
-                    for (place, row) in rows.chunks_exact(cols).enumerate() {
-                        for (column, &value) in row[first..first + width].iter().enumerate() {
-                            columns[column * height + place] = value;
-                        }
-                    }
+                    let columns = transposed(&rows[first..], cols, width, height);
                     let visited = columns.chunks_exact(height).enumerate();
                     let visited =
                         visited.map(|(column, values)| visit(band * cols + first + column, values));
@@ -296,6 +295,24 @@ impl Groups {
             }
         }
     }
+}
+
+/// The first `width` columns, up to [`STRIP`], of `height` rows that are `stride` apart.
+fn transposed(rows: &[f32], stride: usize, width: usize, height: usize) -> Vec<f32> {
+    let mut columns = vec![0.0; width * height];
+    let mut tile = [[0.0; STRIP]; STRIP];
+    for (place, rows) in rows.chunks(stride * STRIP).enumerate() {
+        let mut len = 0;
+        for (tile, row) in tile.iter_mut().zip(rows.chunks(stride)) {
+            tile[..width].copy_from_slice(&row[..width]);
+            len += 1;
+        }
+        for (column, values) in columns.chunks_exact_mut(height).enumerate() {
+            let values = &mut values[place * STRIP..][..len];
+            values.iter_mut().zip(&tile).for_each(|(value, row)| *value = row[column]);
+        }
+    }
+    columns
 }
 
 #[cfg(test)]

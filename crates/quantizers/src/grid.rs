@@ -61,6 +61,7 @@ registry::methods! {
     }
 }
 
+pub use affine::{Scheme, Signedness};
 pub use log2::LogRounding;
 pub use lsq::Integers;
 
@@ -113,8 +114,15 @@ impl Params {
     }
 }
 
-/// The least scale, PyTorch's: that of values which are all zero.
+/// The scale of values that are all zero: the least of PyTorch. The rules of [`Affine`] alone have it as
+/// the least of all values.
 pub const LEAST_SCALE: f32 = f32::EPSILON;
+
+/// The scale with which `greatest` levels reach to `magnitude`, however small that is; below
+/// $2^{-126}$, the smallest normal number, its reciprocal would not be finite.
+fn scale_of(magnitude: f32, greatest: f32) -> f32 {
+    if magnitude > 0.0 { (magnitude / greatest).max(f32::MIN_POSITIVE) } else { LEAST_SCALE }
+}
 
 /// The codes of one width.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,7 +227,7 @@ impl Codes {
     pub fn value(&self, code: i32, params: &Params) -> f32 {
         match &self.levels {
             Levels::Integers { .. } => {
-                (code - params.zero_point) as f32 * params.scale + params.offset
+                (code as f32 - params.zero_point as f32) * params.scale + params.offset
             }
             Levels::Table(levels) | Levels::Logarithms(levels) => {
                 let place = usize::try_from(code).unwrap_or(0).min(levels.len() - 1);
@@ -259,6 +267,16 @@ impl Codes {
                 (0, i32::try_from(levels.len()).map_or(i32::MAX, |it| it - 1))
             }
         }
+    }
+
+    /// Whether `params` can be theirs: a scale above 0, a zero point that is a code, and values within
+    /// `f32`. Integers without a zero among them, and tables, have none to shift.
+    pub(crate) fn can_have(&self, params: &Params) -> bool {
+        let (min, max) = self.ends();
+        let is_code = self.levels.table().is_none() && (min..=max).contains(&params.zero_point);
+        params.scale > 0.0
+            && (params.zero_point == 0 || is_code)
+            && [min, max].iter().all(|&end| self.value(end, params).is_finite())
     }
 
     /// How many codes there are.

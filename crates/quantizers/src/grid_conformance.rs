@@ -5,9 +5,12 @@ use std::iter;
 
 use counter_rng::Key;
 
+use crate::conformance::assert_documented;
+use crate::range_conformance::has_units;
 use crate::{
-    AnyGrid, AnyRange, BitWidth, Granularity, Half, Integers, LEAST_SCALE, Levels, Log2,
-    LogRounding, Lsq, Operand, Params, Quantizer, QuantizerError,
+    Affine, AnyGrid, AnyRange, BitWidth, Extent, Granularity, Half, Integers, LEAST_SCALE, Levels,
+    Log2, LogRounding, Lsq, MinMax, Operand, Params, Quantizer, QuantizerError, Scheme, Shift,
+    Signedness,
 };
 
 const LAYOUTS: [(&str, Operand, [usize; 2]); 5] = [
@@ -23,7 +26,29 @@ pub(crate) fn grids() -> Vec<AnyGrid> {
     let mut grids = AnyGrid::all();
     grids.push(Log2 { rounding: LogRounding::Logarithm, ..Log2::default() }.into());
     grids.push(Lsq { integers: Integers::Symmetric }.into());
+    for (codes, scheme) in
+        [(Signedness::Signed, Scheme::Affine), (Signedness::Unsigned, Scheme::Symmetric)]
+    {
+        grids.push(Affine { codes, scheme }.into());
+    }
     grids
+}
+
+/// Whether values can be too small for the scales of a grid.
+pub(crate) fn has_floor(grid: &AnyGrid, bits: BitWidth) -> bool {
+    let extent = Extent { low: -1e-20, high: 1e-20 };
+    grid.as_dyn().params(extent, bits).unwrap().scale == LEAST_SCALE
+}
+
+#[test]
+fn a_least_scale_comes_with_a_zero_point_alone() {
+    for grid in AnyGrid::all() {
+        for bits in (1..=16).map(|bits| BitWidth::new(bits).unwrap()) {
+            let Ok(codes) = grid.as_dyn().codes(bits) else { continue };
+            let is_affine = codes.shift == Some(Shift::ZeroPoint);
+            assert_eq!(has_floor(&grid, bits), is_affine, "{}, {bits}", grid.name());
+        }
+    }
 }
 
 /// Every grid at its widths, with every range that knows such grids, at every granularity.
@@ -34,7 +59,7 @@ fn all() -> impl Iterator<Item = (Quantizer, [usize; 2])> {
         widths.map(|bits| (grid.clone(), bits)).collect::<Vec<_>>()
     });
     let pairs = grids.flat_map(|(grid, bits)| {
-        let is_cheap = move |it: &AnyRange| bits.get() <= 8 || it.name() == "min-max";
+        let is_cheap = move |it: &AnyRange| bits.get() <= 8 || *it == MinMax {}.into();
         let ranges = AnyRange::all().into_iter().filter(is_cheap);
         ranges.map(move |range| (grid.clone(), bits, range))
     });
@@ -54,7 +79,7 @@ fn all() -> impl Iterator<Item = (Quantizer, [usize; 2])> {
     });
     singles.flat_map(|(quantizer, shape)| {
         let is_one =
-            quantizer.range.name() == "min-max" && quantizer.granularity == Granularity::default();
+            quantizer.range == MinMax {}.into() && quantizer.granularity == Granularity::default();
         let halves = [Half::F16, Half::Bf16].map(Some).into_iter().filter(move |_| is_one);
         let emulations = iter::once(None).chain(halves);
         emulations.map(move |emulate| (Quantizer { emulate, ..quantizer.clone() }, shape))
@@ -194,25 +219,30 @@ fn a_change_in_one_group_stays_there() {
 #[test]
 fn a_power_of_two_goes_through() {
     for (quantizer, shape) in all() {
-        let values: Vec<f32> = normal(60).iter().map(|x| 1024.0 * x).collect(); // far from `LEAST_SCALE`
+        let values = normal(60);
         let Some(params) = fit(&quantizer, &values, shape) else { continue };
         let once = quantized(&quantizer, &values, shape, &params);
-        for k in [0.25, 1024.0] {
+        for k in [2.0_f32.powi(-30), 0.25, 1024.0] {
             let scaled: Vec<f32> = values.iter().map(|x| k * x).collect();
             let expected: Vec<f32> = once.iter().map(|x| k * x).collect();
             let times = |it: &Params| Params {
-                // A group without a value above zero has the least scale of PACT.
-                scale: if it.scale > LEAST_SCALE { k * it.scale } else { LEAST_SCALE },
+                // A group without a value that has codes.
+                scale: if it.scale == LEAST_SCALE { LEAST_SCALE } else { k * it.scale },
                 offset: k * it.offset,
                 ..*it
             };
             let frozen: Vec<Params> = params.iter().map(times).collect();
-            if quantizer.emulate == Some(Half::F16) && scaled.iter().any(|it| it.abs() > 65_504.0) {
+            let codes = quantizer.grid.as_dyn().codes(quantizer.bits).unwrap();
+            let is_held = |half: Half| {
+                frozen.iter().all(|it| half.params(*it) == *it && half.holds(&codes, it))
+                    && expected.iter().all(|&x| half.round(x) == x)
+            };
+            if !quantizer.emulate.is_none_or(is_held) {
                 continue;
             }
             assert_eq!(quantized(&quantizer, &scaled, shape, &frozen), expected);
-            if quantizer.range.name() != "hqq" {
-                // whose shrinkage is in the units of the values
+            let is_small = k < 1e-3 && has_floor(&quantizer.grid, quantizer.bits);
+            if !is_small && !has_units(&quantizer.range) {
                 let fitted = quantizer.fit(&scaled, shape).unwrap();
                 assert_eq!(fitted, frozen, "{} times {k}", name(&quantizer));
             }
@@ -286,31 +316,9 @@ fn full_width_is_the_identity_bit_for_bit() {
 
 #[test]
 fn the_documented_settings_parse_and_are_the_defaults() {
-    let documented = [
-        include_str!("grid/symmetric.rs"),
-        include_str!("grid/affine.rs"),
-        include_str!("grid/log2.rs"),
-        include_str!("grid/apot.rs"),
-        include_str!("grid/nf4.rs"),
-        include_str!("grid/seq.rs"),
-        include_str!("grid/ternary.rs"),
-        include_str!("grid/binary.rs"),
-        include_str!("grid/lsq.rs"),
-        include_str!("grid/lsq_plus.rs"),
-        include_str!("grid/pact.rs"),
-    ];
-    let snippet = |source: &str| {
-        let (_, rest) = source.split_once("/// ```toml\n").unwrap();
-        let (snippet, _) = rest.split_once("/// ```\n").unwrap();
-        snippet.replace("/// ", "").replace("///", "")
-    };
-    let grids = documented.map(|source| {
-        let quantizer: Quantizer = toml::from_str(&snippet(source)).unwrap();
-        quantizer.grid
-    });
-    assert_eq!(grids.to_vec(), AnyGrid::all());
-    let whole: Quantizer = toml::from_str(&snippet(include_str!("quantizer.rs"))).unwrap();
+    assert_documented("grid", "grid", &AnyGrid::all());
     let (bits, granularity) = (BitWidth::new(4).unwrap(), "group:64".parse().unwrap());
-    assert_eq!(whole, Quantizer { bits, granularity, ..Quantizer::default() });
+    let whole = Quantizer { bits, granularity, ..Quantizer::default() };
+    assert_documented(".", "quantizer", std::slice::from_ref(&whole));
     assert_eq!(toml::from_str::<Quantizer>(&toml::to_string(&whole).unwrap()).unwrap(), whole);
 }

@@ -145,7 +145,7 @@ mod tests {
         for bits in 2..=16 {
             assert_eq!(is_held(&quantizer(bits, Half::Bf16), &values), bits <= 8);
             assert_eq!(is_held(&quantizer(bits, Half::F16), &values), bits <= 11);
-            let grid = Affine {}.into();
+            let grid = Affine::default().into();
             let affine = Quantizer { grid, ..quantizer(bits, Half::Bf16) };
             assert_eq!(is_held(&affine, &values.map(f32::abs)), bits <= 7, "{bits}");
         }

@@ -121,6 +121,7 @@ impl Layer<'_> {
 #[cfg(test)]
 mod tests {
     use counter_rng::Key;
+    use statrs::distribution::{ContinuousCDF, Normal};
 
     use super::*;
 
@@ -134,6 +135,22 @@ mod tests {
         let levels = const { NonZeroU8::new(3).unwrap() };
         assert_eq!(KMeans {}.centroids(&sorted, levels).unwrap(), [1.25, 11.0, 20.0]);
         assert_eq!(OptimalPartitions::new(&sorted, 3).borders(3), [0, 2, 5, 6]);
+    }
+
+    /// The best quantisers of a Gaussian with 4 to 32 levels (S. P. Lloyd, J. Max), in dB.
+    #[test]
+    fn quantiles_of_a_gaussian_have_its_best_quantiser() {
+        let normal = Normal::standard();
+        let len = 1 << 14;
+        let quantile = |i| normal.inverse_cdf((f64::from(i) + 0.5) / f64::from(len)) as f32;
+        let values: Vec<f32> = (0..len).map(quantile).collect();
+        let sorted = SortedValues::new(&values).unwrap();
+        let power: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let partitions = OptimalPartitions::new(&sorted, 32);
+        for (levels, decibels) in [(4, 9.30), (8, 14.62), (16, 20.22), (32, 26.01)] {
+            let found = 10.0 * (power / error(&sorted, &partitions.borders(levels))).log10();
+            assert!((found - decibels).abs() < 0.05, "{levels}: {found}");
+        }
     }
 
     #[test]

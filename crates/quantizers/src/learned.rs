@@ -35,7 +35,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Codes, LEAST_SCALE, Levels, Mask, Params, QuantizerError};
+use crate::{Codes, Levels, Mask, Params, QuantizerError};
 
 /// What a value contributes to the gradient of its scale, before its own gradient: $d$.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -153,8 +153,8 @@ impl Mask {
 }
 
 impl Params {
-    /// What a learned scale and zero point stand for: the scale not below [`LEAST_SCALE`], wherever an
-    /// optimiser has moved it, the zero point rounded to even and clamped to `codes`.
+    /// What a learned scale and zero point stand for: the scale not below $2^{-126}$, the least that a
+    /// grid chooses, wherever an optimiser has moved it, the zero point rounded to even and clamped to `codes`.
     ///
     /// # Errors
     /// [`QuantizerError::Setting`] if one is not finite.
@@ -171,7 +171,7 @@ impl Params {
             }
             Levels::Table(_) | Levels::Logarithms(_) => 0,
         };
-        Ok(Self { scale: scale.max(LEAST_SCALE), zero_point, offset: 0.0 })
+        Ok(Self { scale: scale.max(f32::MIN_POSITIVE), zero_point, offset: 0.0 })
     }
 }
 

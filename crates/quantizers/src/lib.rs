@@ -37,17 +37,11 @@ pub use coded_vector::{CodeLength, CodedVector};
 pub use entropy::{entropy_bits, krichevsky_trofimov_bits};
 pub use error::{CodebookError, DecodeError, QuantizerError};
 pub use granularity::{Granularity, Groups, Operand};
-pub use grid::{
-    Affine, AnyGrid, Apot, Binary, Codes, Extent, Grid, Integers, LEAST_SCALE, Levels, Log2,
-    LogRounding, Lsq, LsqPlus, Mask, Nf4, Pact, Params, Seq, Shift, Symmetric, Ternary,
-};
+pub use grid::*;
 pub use half_precision::Half;
 pub use learned::{Gradients, ScaleRule, gradient_factor};
 pub use quantizer::{Derivatives, MatrixGradients, Quantizer};
-pub use range::{
-    AnyRange, Histogram, Hqq, MeanMagnitude, MinMax, MovingAverage, Mse, Observer, Percentile,
-    Range, Tails,
-};
+pub use range::*;
 pub use report::Distortion;
 pub use sorted::SortedValues;
 pub use stochastic::GradientQuantizer;

@@ -38,11 +38,27 @@ pub fn slice(code: u8, parent_bits: u8, bits: u8) -> u8 {
 
 /// Values that share scale and zero point, stored once and read at any width from 2 to 8 bits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct NestedCodes {
-    /// The parent codes, `[n]`.
-    pub codes: Vec<u8>,
-    /// What the parent codes stand for.
-    pub params: Params,
+    codes: Vec<u8>,
+    params: Params,
+}
+
+/// [`NestedCodes`] as they are read, before they are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    codes: Vec<u8>,
+    params: Params,
+}
+
+impl TryFrom<Stored> for NestedCodes {
+    type Error = QuantizerError;
+
+    fn try_from(Stored { codes, params }: Stored) -> Result<Self, QuantizerError> {
+        check(&params)?;
+        Ok(Self { codes, params })
+    }
 }
 
 impl NestedCodes {
@@ -50,8 +66,10 @@ impl NestedCodes {
     /// for example of [`Affine`](crate::Affine) at 8 bits.
     ///
     /// # Errors
-    /// [`QuantizerError::NotFinite`].
+    /// [`QuantizerError::Params`] for a scale that is not above 0, a zero point that is no code, or values
+    /// beyond `f32`; [`QuantizerError::NotFinite`] for a value.
     pub fn new(values: &[f32], params: Params) -> Result<Self, QuantizerError> {
+        check(&params)?;
         if let Some(index) = values.iter().position(|x| !x.is_finite()) {
             return Err(QuantizerError::NotFinite { index, value: values[index] });
         }
@@ -59,6 +77,16 @@ impl NestedCodes {
         let code = |&x| u8::try_from(parent.code(x, &params)).unwrap_or(u8::MAX);
         let codes = values.iter().map(code).collect();
         Ok(Self { codes, params })
+    }
+
+    /// The parent codes, `[n]`.
+    pub fn codes(&self) -> &[u8] {
+        &self.codes
+    }
+
+    /// What the parent codes stand for.
+    pub fn params(&self) -> Params {
+        self.params
     }
 
     /// The values at `bits` bits, `[n]`: at most $2^b$ distinct ones.
@@ -73,6 +101,11 @@ impl NestedCodes {
         let value = |&code| parent.value(slice(code, PARENT, bits.get()).into(), &self.params);
         Ok(self.codes.iter().map(value).collect())
     }
+}
+
+fn check(params: &Params) -> Result<(), QuantizerError> {
+    let is_theirs = parent().can_have(params);
+    if is_theirs { Ok(()) } else { Err(QuantizerError::Params { group: 0, params: *params }) }
 }
 
 fn parent() -> Codes {
@@ -134,11 +167,11 @@ mod tests {
         let mut values = vec![0.0; 5_000];
         Key::from_seed(11).fill_normal(0, &mut values);
         let extent = Extent { low: -4.0, high: 4.5 };
-        let params = Affine {}.params(extent, width(8)).unwrap();
+        let params = Affine::default().params(extent, width(8)).unwrap();
         let nested = NestedCodes::new(&values, params).unwrap();
-        assert_eq!(size_of_val(&nested.codes[..]), values.len());
+        assert_eq!(size_of_val(nested.codes()), values.len());
 
-        let parent = Affine {}.codes(width(8)).unwrap();
+        let parent = Affine::default().codes(width(8)).unwrap();
         let at_8: Vec<f32> = values.iter().map(|&x| parent.quantize(x, &params)).collect();
         assert_eq!(nested.dequantize(width(8)).unwrap(), at_8);
         for bits in 2..8 {
@@ -162,6 +195,31 @@ mod tests {
         let nested = NestedCodes::new(&[0.0, -0.04, 0.04, 1.0], params).unwrap();
         for bits in 2..=8 {
             assert_eq!(nested.dequantize(width(bits)).unwrap()[..3], [0.0; 3]);
+        }
+    }
+
+    #[test]
+    fn parameters_that_cannot_be_are_refused_also_when_read() {
+        let right = Params { scale: 0.5, zero_point: 3, offset: 0.0 };
+        let nested = NestedCodes::new(&[1.0, -1.0], right).unwrap();
+        let written = toml::to_string(&nested).unwrap();
+        assert_eq!(toml::from_str::<NestedCodes>(&written).unwrap(), nested);
+        for (wrong, line) in [
+            (Params { zero_point: i32::MIN, ..right }, "zero_point = -2147483648"),
+            (Params { zero_point: 256, ..right }, "zero_point = 256"),
+            (Params { scale: f32::NAN, ..right }, "scale = nan"),
+            (Params { scale: 0.0, ..right }, "scale = 0.0"),
+            (Params { scale: 1e37, ..right }, "scale = 1e37"), // 252 of them
+            (Params { offset: f32::NEG_INFINITY, ..right }, "offset = -inf"),
+        ] {
+            let error = NestedCodes::new(&[1.0], wrong).unwrap_err();
+            assert!(matches!(error, QuantizerError::Params { group: 0, .. }), "{error}");
+            let key = line.split(' ').next().unwrap();
+            let lines = written.lines();
+            let changed: Vec<&str> =
+                lines.map(|it| if it.starts_with(key) { line } else { it }).collect();
+            let error = toml::from_str::<NestedCodes>(&changed.join("\n")).unwrap_err();
+            assert!(error.to_string().contains("expected a scale above 0"), "{line}: {error}");
         }
     }
 

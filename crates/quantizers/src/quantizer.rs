@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyGrid, AnyRange, BitWidth, Codes, Granularity, Groups, Half, Levels, MinMax, Operand, Params,
+    AnyGrid, AnyRange, BitWidth, Codes, Granularity, Groups, Half, MinMax, Operand, Params,
     QuantizerError, Symmetric, kernel,
 };
 
@@ -120,15 +120,37 @@ impl Quantizer {
                 .map(|extent| grid.params(extent, self.bits))
                 .collect::<Result<Vec<_>, _>>()?
         } else {
-            check_finite(values)?;
             let fitted = groups.map(values, |_, values| {
                 let mut observer = self.range.as_dyn().observer();
                 observer.observe(values)?;
                 observer.fit(self.grid.as_dyn(), self.bits)
             });
-            fitted.into_iter().collect::<Result<Vec<_>, _>>()?
+            fitted.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| match error {
+                // By its place in the matrix, not in the group.
+                QuantizerError::NotFinite { .. } => not_finite(values),
+                error => error,
+            })?
         };
         Ok(self.held(&codes, &groups, &params)?.into_owned())
+    }
+
+    /// Checks that `params`, for example some that were stored, can be those of a matrix of `shape`,
+    /// `[rows, cols]`.
+    ///
+    /// # Errors
+    /// If the granularity does not suit the operand or the shape, the grid has no codes of this width,
+    /// there is not one set of parameters a group (none at 32 bits), or one of them cannot be: a scale
+    /// that is not above 0, a zero point that is no code, values that `f32`, or the type that is
+    /// imitated, cannot hold.
+    pub fn check(&self, shape: [usize; 2], params: &[Params]) -> Result<(), QuantizerError> {
+        let groups = self.groups(shape)?;
+        if self.bits.is_full() {
+            return match params.len() {
+                0 => Ok(()),
+                len => Err(QuantizerError::ScaleCount { len, groups: 0 }),
+            };
+        }
+        self.codes_for(&groups, params).map(drop)
     }
 
     /// $\hat x$ of every value, `[rows, cols]`, to `out` of the same shape.
@@ -265,19 +287,7 @@ fn check_params(codes: &Codes, groups: &Groups, params: &[Params]) -> Result<(),
     if params.len() != groups.count() {
         return Err(QuantizerError::ScaleCount { len: params.len(), groups: groups.count() });
     }
-    let (min, max) = codes.ends();
-    let zero_points = match codes.levels {
-        Levels::Integers { .. } => min..=max,
-        Levels::Table(_) | Levels::Logarithms(_) => 0..=0,
-    };
-    // Integers without a zero among them have none to shift.
-    let stands = |it: &Params| {
-        it.scale > 0.0
-            && (it.zero_point == 0 || zero_points.contains(&it.zero_point))
-            && codes.value(min, it).is_finite()
-            && codes.value(max, it).is_finite()
-    };
-    match params.iter().position(|it| !stands(it)) {
+    match params.iter().position(|it| !codes.can_have(it)) {
         None => Ok(()),
         Some(group) => Err(QuantizerError::Params { group, params: params[group] }),
     }

@@ -1,18 +1,30 @@
 //! What every range promises, checked over the registry, on every grid it goes with.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use counter_rng::Key;
 
-use crate::grid_conformance::grids;
-use crate::{AnyGrid, AnyRange, BitWidth, Codes, LEAST_SCALE, Params, QuantizerError};
+use crate::conformance::{assert_documented, documented};
+use crate::grid_conformance::{grids, has_floor};
+use crate::{AnyGrid, AnyRange, BitWidth, Codes, Params, QuantizerError};
 
-/// Ranges that depend on the order of the batches.
-const IN_ORDER: [&str; 1] = ["moving-average"];
+/// What the file of a range says where it does not keep a promise that the others keep.
+const IN_ORDER: &str = "The order of the batches matters.";
+const IN_UNITS: &str = "in the units of the values";
+const FOR_INTEGERS: &str = "Integer codes only.";
 
-/// Ranges whose sums depend on the order of the values, in the last bits.
-const SUMS: [&str; 3] = ["mean-magnitude", "mse", "hqq"];
+/// The ranges whose files say so, by name.
+fn that_say(exception: &str) -> HashSet<&'static str> {
+    let files = documented::<AnyRange>("range", "range").into_iter();
+    files.filter(|it| it.1.contains(exception)).map(|it| it.0.name()).collect()
+}
 
-/// Ranges with a setting in the units of the values.
-const WITH_UNITS: [&str; 1] = ["hqq"];
+/// Whether the range of values grows with them.
+pub(crate) fn has_units(range: &AnyRange) -> bool {
+    static WITH_UNITS: LazyLock<HashSet<&str>> = LazyLock::new(|| that_say(IN_UNITS));
+    WITH_UNITS.contains(range.name())
+}
 
 fn normal(len: usize) -> Vec<f32> {
     let mut values = vec![0.0; len];
@@ -53,8 +65,9 @@ fn combinations() -> Vec<(AnyRange, AnyGrid, BitWidth, Codes)> {
 }
 
 #[test]
-fn every_range_goes_with_every_grid_of_integers_and_all_but_one_with_tables() {
+fn every_range_goes_with_every_grid_but_those_for_integers_with_tables() {
     let combinations = combinations();
+    let for_integers = that_say(FOR_INTEGERS);
     for range in AnyRange::all() {
         for grid in AnyGrid::all() {
             let is_there = combinations
@@ -64,7 +77,7 @@ fn every_range_goes_with_every_grid_of_integers_and_all_but_one_with_tables() {
                 let codes = grid.as_dyn().codes(BitWidth::new(bits).unwrap());
                 codes.is_ok_and(|it| it.levels.table().is_some())
             });
-            let goes = range.name() != "hqq" || !is_table;
+            let goes = !for_integers.contains(range.name()) || !is_table;
             assert_eq!(is_there, goes, "{}, {}", range.name(), grid.name());
         }
     }
@@ -99,7 +112,7 @@ fn what_is_refused_leaves_no_trace() {
 
 #[test]
 fn scales_are_above_zero_and_every_value_is_finite() {
-    let batches: [&[f32]; 12] = [
+    let batches: [&[f32]; 16] = [
         &[0.0; 20],
         &[-0.0],
         &[0.3; 20],
@@ -112,12 +125,22 @@ fn scales_are_above_zero_and_every_value_is_finite() {
         &[1_000.0, 1_000.01, 1_000.02],
         &[-5.0, -4.0, -3.0],
         &[1.0, 0.0, 0.0, 0.0],
+        &[f32::MAX, -f32::MAX],
+        &[f32::MAX; 9],
+        &[-f32::MAX, 3e38, 1.0],
+        &[f32::MAX, 0.0, 1e-45],
     ];
     for (range, grid, bits, codes) in combinations() {
         for batch in batches {
             let params = fit(&range, &grid, bits, &[batch]).unwrap();
             let name = format!("{}, {}, {bits}, {batch:?}", range.name(), grid.name());
             assert!(params.scale.is_finite() && params.scale > 0.0, "{name}: {params:?}");
+            assert!(params.offset.is_finite(), "{name}: {params:?}");
+            // Near the largest f32 a level may lie beyond it, and `Quantizer::fit` refuses.
+            if !codes.can_have(&params) {
+                assert!(batch.iter().any(|x| x.abs() == f32::MAX), "{name}: {params:?}");
+                continue;
+            }
             for &x in batch {
                 let y = codes.quantize(x, &params);
                 assert!(y.is_finite(), "{name}: {params:?}, {y}");
@@ -130,12 +153,14 @@ fn scales_are_above_zero_and_every_value_is_finite() {
 fn a_multiple_by_a_power_of_two_has_the_multiple_of_the_range() {
     let values = normal(300);
     for (range, grid, bits, _) in combinations() {
-        if WITH_UNITS.contains(&range.name()) {
+        if has_units(&range) {
             continue;
         }
         let params = fit(&range, &grid, bits, &[&values]).unwrap();
-        assert!(params.scale > LEAST_SCALE * 1_024.0);
-        for factor in [0.125, 32.0] {
+        for factor in [2.0_f32.powi(-40), 0.125, 32.0] {
+            if factor < 1e-3 && has_floor(&grid, bits) {
+                continue;
+            }
             let values: Vec<f32> = values.iter().map(|x| factor * x).collect();
             let expected = Params {
                 scale: factor * params.scale,
@@ -153,43 +178,28 @@ fn batches_are_one_batch_in_any_order() {
     let values = normal(301);
     let (a, b) = values.split_at(100);
     let reversed: Vec<f32> = values.iter().rev().copied().collect();
+    let in_order = that_say(IN_ORDER);
     for (range, grid, bits, _) in combinations() {
         let name = format!("{}, {}, {bits}", range.name(), grid.name());
-        let of = |batches: &[&[f32]]| fit(&range, &grid, bits, batches).unwrap();
-        let whole = of(&[&values]);
-        if IN_ORDER.contains(&range.name()) {
+        if in_order.contains(range.name()) {
             continue;
         }
-        if SUMS.contains(&range.name()) {
-            let parts = of(&[a, &[], b]);
-            assert!((parts.scale / whole.scale - 1.0).abs() < 1e-6, "{name}: {parts:?}, {whole:?}");
-        } else {
-            assert_eq!(of(&[a, &[], b]), whole, "{name}");
-            assert_eq!(of(&[b, a]), whole, "{name}");
-            assert_eq!(of(&[&reversed]), whole, "{name}");
+        let of = |batches: &[&[f32]]| fit(&range, &grid, bits, batches).unwrap();
+        let whole = of(&[&values]);
+        // Sums of another order differ in their last bits, and a search may then end elsewhere.
+        let is_close = |found: Params, tolerance: f32| {
+            let near = |a: f32, b: f32| (a - b).abs() <= tolerance * whole.scale;
+            near(found.scale, whole.scale) && near(found.offset, whole.offset)
+        };
+        for (parts, tolerance) in [(&[a, &[], b][..], 1e-5), (&[b, a], 0.02), (&[&reversed], 0.02)]
+        {
+            let found = of(parts);
+            assert!(is_close(found, tolerance), "{name}: {found:?}, {whole:?}");
         }
     }
 }
 
 #[test]
 fn the_documented_settings_parse_and_are_the_defaults() {
-    #[derive(serde::Deserialize)]
-    struct File {
-        range: AnyRange,
-    }
-    let documented = [
-        include_str!("range/min_max.rs"),
-        include_str!("range/mean_magnitude.rs"),
-        include_str!("range/moving_average.rs"),
-        include_str!("range/percentile.rs"),
-        include_str!("range/histogram.rs"),
-        include_str!("range/mse.rs"),
-        include_str!("range/hqq.rs"),
-    ];
-    let documented = documented.map(|source| {
-        let (_, rest) = source.split_once("/// ```toml\n").unwrap();
-        let (snippet, _) = rest.split_once("/// ```\n").unwrap();
-        toml::from_str::<File>(&snippet.replace("/// ", "")).unwrap().range
-    });
-    assert_eq!(documented.to_vec(), AnyRange::all());
+    assert_documented("range", "range", &AnyRange::all());
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::quantizer::check_finite;
-use crate::{Codes, Params, Quantizer, QuantizerError};
+use crate::{Codes, Params, Quantizer, QuantizerError, Shift};
 
-/// Bits in which a scale is stored: fp16.
+/// Bits that a scale counts: those of fp16.
 const SCALE_BITS: f64 = 16.0;
 
 /// A matrix against its quantised self.
@@ -13,18 +13,36 @@ const SCALE_BITS: f64 = 16.0;
 pub struct Distortion {
     /// The largest number of different codes that the values of one group took.
     pub levels: usize,
-    /// $10 \log_{10} (\sum x^2 / \sum (x - \hat x)^2)$ in dB; infinite without any error.
+    /// $10 \log_{10} (\sum x^2 / \sum (x - \hat x)^2)$ in dB; infinite without any error, minus infinity
+    /// if zeros alone became something.
     pub sqnr_db: f64,
-    /// $\lVert x - \hat x \rVert / \lVert x \rVert$; 0 without any error.
+    /// $\lVert x - \hat x \rVert / \lVert x \rVert$; 0 without any error, infinite if zeros alone
+    /// became something.
     pub relative_error: f64,
-    /// Fraction of values that became 0.
+    /// Fraction of values that are 0 once quantised.
     pub zeros: f64,
     /// Fraction of values whose gradient the straight-through estimator stops: those that lie beyond
     /// the end of the codes.
     pub clipped: f64,
-    /// Bits of a code, and of scales and zero points spread over the values. A scale counts 16 bits;
-    /// where there is one that is not 0, a zero point counts those of a code and an offset 16.
+    /// Bits of a code, and of scales, zero points and offsets spread over the values. A scale or offset
+    /// counts 16 bits, as deployments store it, although values here are computed with that of `f32`; a
+    /// zero point counts those of a code. Zero points count if the grid has them, offsets if the grid
+    /// has them or the range made one.
     pub bits_per_value: f64,
+}
+
+impl Distortion {
+    /// [`sqnr_db`](Self::sqnr_db) and [`relative_error`](Self::relative_error) of the sums of $x^2$ and of
+    /// $(x - \hat x)^2$.
+    pub fn sqnr_and_error(signal: f64, noise: f64) -> (f64, f64) {
+        if noise == 0.0 {
+            (f64::INFINITY, 0.0)
+        } else if signal == 0.0 {
+            (f64::NEG_INFINITY, f64::INFINITY)
+        } else {
+            (10.0 * (signal / noise).log10(), (noise / signal).sqrt())
+        }
+    }
 }
 
 impl Quantizer {
@@ -50,14 +68,13 @@ impl Quantizer {
         });
         let sums = sums.into_iter().fold(Sums::default(), Sums::add);
         let len = values.len().max(1) as f64;
-        let (sqnr_db, relative_error) = if sums.noise > 0.0 {
-            (10.0 * (sums.signal / sums.noise).log10(), (sums.noise / sums.signal).sqrt())
-        } else {
-            (f64::INFINITY, 0.0)
-        };
+        let (sqnr_db, relative_error) = Distortion::sqnr_and_error(sums.signal, sums.noise);
         let bits = f64::from(self.bits.get());
-        let zero_point = if params.iter().any(|it| it.zero_point != 0) { bits } else { 0.0 };
-        let offset = if params.iter().any(|it| it.offset != 0.0) { SCALE_BITS } else { 0.0 };
+        let has_zero_points = codes.shift == Some(Shift::ZeroPoint);
+        let has_offsets =
+            codes.shift == Some(Shift::Offset) || params.iter().any(|it| it.offset != 0.0);
+        let zero_point = if has_zero_points { bits } else { 0.0 };
+        let offset = if has_offsets { SCALE_BITS } else { 0.0 };
         Ok(Distortion {
             levels: sums.levels,
             sqnr_db,
@@ -112,7 +129,7 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Affine, BitWidth, Distortion, Params, Quantizer};
+    use crate::{Affine, BitWidth, Distortion, LsqPlus, Params, Quantizer};
 
     #[test]
     fn a_matrix_by_hand() {
@@ -131,10 +148,37 @@ mod tests {
         let params = [Params::scale(2.0), params[1]];
         let report = quantizer.distortion(&values, [4, 2], &params).unwrap();
         assert_eq!(report.clipped, 1.0 / 8.0);
-        let affine = Quantizer { grid: Affine {}.into(), ..quantizer };
+        let affine = Quantizer { grid: Affine::default().into(), ..quantizer };
         let params = affine.fit(&values, [4, 2]).unwrap();
         let report = affine.distortion(&values, [4, 2], &params).unwrap();
         assert_eq!(report.bits_per_value, 2.0 + 2.0 * (16.0 + 2.0) / 8.0);
+    }
+
+    #[test]
+    fn what_a_grid_can_shift_is_counted_also_where_it_is_zero() {
+        let values = [1.0, 0.5, -1.0, 0.0];
+        let count = |quantizer: &Quantizer, params: Params| {
+            quantizer.distortion(&values, [4, 1], &[params]).unwrap().bits_per_value
+        };
+        let symmetric = Quantizer::default();
+        let affine = Quantizer { grid: Affine::default().into(), ..Quantizer::default() };
+        let lsq_plus = Quantizer { grid: LsqPlus {}.into(), ..Quantizer::default() };
+        let scale = Params::scale(0.01);
+        assert_eq!(count(&symmetric, scale), 8.0 + 16.0 / 4.0);
+        assert_eq!(count(&affine, scale), 8.0 + (16.0 + 8.0) / 4.0);
+        assert_eq!(count(&lsq_plus, scale), 8.0 + (16.0 + 16.0) / 4.0);
+        // As half-quadratic quantisation makes them.
+        assert_eq!(count(&symmetric, Params { offset: 0.1, ..scale }), 8.0 + (16.0 + 16.0) / 4.0);
+    }
+
+    #[test]
+    fn zeros_that_became_something_are_nothing_but_error() {
+        let quantizer = Quantizer { grid: LsqPlus {}.into(), ..Quantizer::default() };
+        let params = [Params { scale: 1e-9, zero_point: 0, offset: 1e-8 + 0.5e-9 }];
+        let report = quantizer.distortion(&[0.0; 4], [4, 1], &params).unwrap();
+        let found = (report.sqnr_db, report.relative_error, report.zeros);
+        assert_eq!(found, (f64::NEG_INFINITY, f64::INFINITY, 0.0));
+        assert_eq!(Distortion::sqnr_and_error(100.0, 1.0), (20.0, 0.1));
     }
 
     #[test]

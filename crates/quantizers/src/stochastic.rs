@@ -40,7 +40,8 @@ impl GradientQuantizer {
     /// words, and the same pass the same on any number of threads. 32 bits leave it as it is.
     ///
     /// # Errors
-    /// [`QuantizerError::NotFinite`], or [`QuantizerError::GridWidth`] outside 2 to 16 bits.
+    /// [`QuantizerError::NotFinite`], [`QuantizerError::GridWidth`] outside 2 to 16 bits, or
+    /// [`QuantizerError::Params`] for a calibrated scale that is none.
     pub fn quantize(
         &self,
         gradient: &mut [f32],
@@ -66,6 +67,9 @@ impl GradientQuantizer {
                 });
             }
             Self::Dynamic(_) => {} // all zero
+            Self::Calibrated(params) if !codes.can_have(params) => {
+                return Err(QuantizerError::Params { group: 0, params: *params });
+            }
             Self::Calibrated(params) => gradient.par_chunks_mut(CHUNK).for_each(|gradient| {
                 for g in gradient {
                     *g = codes.quantize(*g, params);
@@ -192,6 +196,31 @@ mod tests {
         let mut gradient = [0.0, 0.24, 0.25, 0.75, -0.8, 100.0, -100.0];
         calibrated.quantize(&mut gradient, width(8), 0).unwrap();
         assert_eq!(gradient, [0.0, 0.0, 0.0, 1.0, -1.0, 63.5, -63.5]);
+    }
+
+    #[test]
+    fn a_calibrated_scale_may_be_as_small_as_gradients_are() {
+        let gradient = normal(2_000);
+        let codes_at = |factor: f32| {
+            let gradient: Vec<f32> = gradient.iter().map(|g| g * factor).collect();
+            let extent = extremes(&gradient).unwrap().unwrap();
+            let params = Symmetric {}.params(extent, width(8)).unwrap();
+            let mut quantized = gradient;
+            GradientQuantizer::Calibrated(params).quantize(&mut quantized, width(8), 0).unwrap();
+            quantized.iter().map(|g| g / params.scale).collect::<Vec<_>>()
+        };
+        let expected = codes_at(1.0);
+        assert!(expected.iter().filter(|&&code| code != 0.0).count() > 1_900);
+        assert_eq!(codes_at(2.0_f32.powi(-30)), expected); // 9.3e-10
+    }
+
+    #[test]
+    fn a_calibrated_scale_that_is_none_is_refused() {
+        for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let calibrated = GradientQuantizer::Calibrated(Params::scale(scale));
+            let error = calibrated.quantize(&mut [0.1], width(8), 0).unwrap_err();
+            assert!(matches!(error, QuantizerError::Params { group: 0, .. }), "{error}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::path::Path;
 
 use quantizers::{
     Affine, AnyGrid, BitWidth, Codes, Gradients, Granularity, Grid, Levels, Mask, MinMax, Pact,
-    Params, Quantizer, Range, ScaleRule, Seq, Symmetric, Ternary, dorefa,
+    Params, Quantizer, Range, ScaleRule, Scheme, Seq, Signedness, Symmetric, Ternary, dorefa,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -126,7 +126,7 @@ fn fake_quantize_per_tensor_affine() {
 
 #[test]
 fn fake_quantize_per_channel_affine() {
-    let grids: [(AnyGrid, u8); 2] = [(Symmetric {}.into(), 4), (Affine {}.into(), 8)];
+    let grids: [(AnyGrid, u8); 2] = [(Symmetric {}.into(), 4), (Affine::default().into(), 8)];
     let cases = cases("channel");
     assert_eq!(cases.len(), grids.len());
     for (case, (grid, bits)) in cases.into_iter().zip(grids) {
@@ -169,7 +169,7 @@ fn fake_quantize_learnable_per_tensor_affine() {
 
 #[test]
 fn fake_quantize_learnable_per_channel_affine() {
-    let grids: [AnyGrid; 2] = [Symmetric {}.into(), Affine {}.into()];
+    let grids: [AnyGrid; 2] = [Symmetric {}.into(), Affine::default().into()];
     for (case, grid) in cases("channels").into_iter().zip(grids) {
         let [rows, channels] = case["x"].0[..] else { panic!() };
         let [x, g, y, dx] = ["x", "g", "y", "dx"].map(|field| single(&case, field));
@@ -257,29 +257,30 @@ fn min_max(x: &[f32], grid: &dyn Grid, bits: u8) -> [f32; 2] {
 
 #[test]
 fn scales_of_the_observers_are_equal_in_every_bit() {
-    let grids: [(&str, &dyn Grid, u8); 4] = [
-        ("affine8", &Affine {}, 8),
-        ("affine4", &Affine {}, 4),
-        ("symmetric8", &Symmetric {}, 8),
-        ("symmetric4", &Symmetric {}, 4),
+    let affine = |codes, scheme| AnyGrid::from(Affine { codes, scheme });
+    let grids = [
+        ("affine", affine(Signedness::Unsigned, Scheme::Affine)),
+        ("unsigned", affine(Signedness::Unsigned, Scheme::Symmetric)),
+        ("signed", affine(Signedness::Signed, Scheme::Affine)),
+        ("both", affine(Signedness::Signed, Scheme::Symmetric)),
+        ("symmetric", Symmetric {}.into()),
     ];
-    let mut channels = 0;
+    let mut compared = 0;
     for case in cases("observer") {
         let x = single(&case, "x");
-        if case.contains_key("channels8") {
-            let expected = single(&case, "channels8");
-            let count = expected.len() / 2;
-            for channel in 0..count {
-                let x: Vec<f32> = x.iter().skip(channel).step_by(count).copied().collect();
-                let expected = [expected[channel], expected[count + channel]];
-                assert_eq!(min_max(&x, &Symmetric {}, 8), expected);
-                channels += 1;
-            }
-        } else {
-            for (field, grid, bits) in grids {
-                assert_eq!(min_max(&x, grid, bits)[..], single(&case, field), "{field} of {x:?}");
+        for ((name, grid), bits) in grids.iter().flat_map(|grid| [(grid, 8), (grid, 4)]) {
+            let field = format!("{name}{bits}");
+            let Some((shape, _)) = case.get(&field) else { continue };
+            let expected = single(&case, &field);
+            let channels = if shape.len() == 2 { shape[1] } else { 1 };
+            for channel in 0..channels {
+                let x: Vec<f32> = x.iter().skip(channel).step_by(channels).copied().collect();
+                let expected = [expected[channel], expected[channels + channel]];
+                let found = min_max(&x, grid.as_dyn(), bits);
+                assert_eq!(found, expected, "{field} of {x:?}");
+                compared += 1;
             }
         }
     }
-    assert_eq!(channels, 2 + 5);
+    assert_eq!(compared, 5 * (5 * 2 + 2 + 5));
 }

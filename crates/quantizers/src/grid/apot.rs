@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// Sums of powers of two with either sign, at 3 to 5 bits.
@@ -54,7 +54,7 @@ impl Grid for Apot {
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         terms(bits)?;
-        Ok(Params::scale(extent.magnitude().max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.magnitude(), 1.0)))
     }
 }
 

@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError, ScaleRule};
 
 /// The scale with either sign, at 1 bit.
@@ -34,7 +34,7 @@ impl Grid for Binary {
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         check_width("binary", bits, 1..=1, "1")?;
-        Ok(Params::scale(extent.magnitude().max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.magnitude(), 1.0)))
     }
 }
 

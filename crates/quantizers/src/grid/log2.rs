@@ -26,7 +26,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// Zero and $\pm T \rho^{-k}$, at 2 to 8 bits.
@@ -98,7 +98,7 @@ impl Grid for Log2 {
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         check_width("log2", bits, 2..=8, "2 to 8")?;
-        let scale = extent.magnitude().max(LEAST_SCALE);
+        let scale = scale_of(extent.magnitude(), 1.0);
         Ok(Params::scale(match self.rounding {
             LogRounding::Nearest => scale,
             LogRounding::Logarithm => self.power(scale),

@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// Integers around zero with the mask of a learned step, at 2 to 16 bits.
@@ -59,7 +59,7 @@ impl Grid for Lsq {
         check_width("lsq", bits, 2..=16, "2 to 16")?;
         let magnitude = extent.magnitude();
         let greatest = ((1_i32 << (bits.get() - 1)) - 1) as f32;
-        let scale = (magnitude / greatest).max(LEAST_SCALE);
+        let scale = scale_of(magnitude, greatest);
         // A quotient rounded down would put the largest magnitude beyond the end, outside the mask.
         let is_short = magnitude / scale > greatest;
         Ok(Params::scale(if is_short { scale.next_up() } else { scale }))

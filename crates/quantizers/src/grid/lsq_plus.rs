@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError, ScaleRule, Shift};
 
 /// Integers of two's complement with a real offset, at 2 to 16 bits.
@@ -43,9 +43,11 @@ impl Grid for LsqPlus {
         let steps = ((1_i32 << bits.get()) - 1) as f32;
         let middle = 0.5 * extent.low + 0.5 * extent.high;
         let resolution = 2.0 * f32::EPSILON * middle.abs();
-        let scale = (extent.high - extent.low) / steps;
-        let scale = scale.max(LEAST_SCALE).max(resolution);
-        Ok(Params { scale, zero_point: 0, offset: middle + 0.5 * scale })
+        // Halves, whose difference is finite, and a scale for what is all zero.
+        let half = 0.5 * extent.high - 0.5 * extent.low;
+        let scale = scale_of(half.max(resolution), 0.5 * steps).max(resolution);
+        let offset = (middle + 0.5 * scale).clamp(f32::MIN, f32::MAX);
+        Ok(Params { scale, zero_point: 0, offset })
     }
 }
 

@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// 16 levels for normally distributed values, at 4 bits only.
@@ -54,7 +54,7 @@ impl Grid for Nf4 {
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         check_width("nf4", bits, 4..=4, "4")?;
-        Ok(Params::scale(extent.magnitude().max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.magnitude(), 1.0)))
     }
 }
 

@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError, ScaleRule};
 
 /// Integers from 0 to $2^b - 1$ without a zero point, at 1 to 16 bits.
@@ -36,13 +36,14 @@ impl Grid for Pact {
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         check_width("pact", bits, 1..=16, "1 to 16")?;
         let max = ((1_i32 << bits.get()) - 1) as f32;
-        Ok(Params::scale((extent.high / max).max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.high, max)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LEAST_SCALE;
 
     #[test]
     fn from_zero_to_alpha_and_no_gradient_from_there_on() {

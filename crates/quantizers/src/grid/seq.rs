@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// Odd multiples of half a step, at 2 to 7 bits.
@@ -40,7 +40,7 @@ impl Grid for Seq {
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         check_width("seq", bits, 2..=7, "2 to 7")?;
-        Ok(Params::scale(extent.magnitude().max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.magnitude(), 1.0)))
     }
 }
 

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// Integers from $-(2^{b-1} - 1)$ to $2^{b-1} - 1$, at 2 to 16 bits.
@@ -40,8 +40,7 @@ impl Grid for Symmetric {
     }
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
-        let scale = extent.magnitude() / Self::greatest(bits)? as f32;
-        Ok(Params::scale(scale.max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.magnitude(), Self::greatest(bits)? as f32)))
     }
 }
 

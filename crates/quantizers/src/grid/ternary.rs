@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codes, Extent, Grid, LEAST_SCALE, Levels, Mask, Params, check_width};
+use super::{Codes, Extent, Grid, Levels, Mask, Params, check_width, scale_of};
 use crate::{BitWidth, QuantizerError};
 
 /// Zero and two thirds of the scale with either sign: 3 of the 4 codes of 2 bits.
@@ -33,7 +33,7 @@ impl Grid for Ternary {
 
     fn params(&self, extent: Extent, bits: BitWidth) -> Result<Params, QuantizerError> {
         check_width("ternary", bits, 2..=2, "2")?;
-        Ok(Params::scale(extent.magnitude().max(LEAST_SCALE)))
+        Ok(Params::scale(scale_of(extent.magnitude(), 1.0)))
     }
 }
 

@@ -141,7 +141,9 @@ fn the_largest_value_decides_on_error_and_zeros() {
             assert_db(&report, expected, &format!("{bits} bits"));
         }
         assert_eq!(report.clipped, 0.0);
-        assert_eq!(report.levels, usize::from((1_u16 << bits) - 1).min(report.levels));
+        // Of 255 some of the outermost, where quantiles lie further apart than levels, are not taken.
+        let levels = (1 << bits) - 1;
+        assert!(report.levels == levels || bits == 8 && report.levels > 230, "{}", report.levels);
     }
 }
 

@@ -1,8 +1,8 @@
 use counter_rng::Key;
 
 use super::*;
-use crate::grid_conformance::grids;
-use crate::{Affine, AnyRange, Grid, Lsq, Nf4, Percentile, Range};
+use crate::grid_conformance::{grids, has_floor};
+use crate::{Affine, AnyRange, Grid, Levels, Lsq, Nf4, Percentile, Range};
 
 fn width(bits: u8) -> BitWidth {
     BitWidth::new(bits).unwrap()
@@ -50,7 +50,11 @@ fn the_loops_give_the_bits_of_one_value_at_a_time() {
                     let params: Vec<Params> = (0..groups.count())
                         .map(|group| Params {
                             scale: [0.25, 1.0, 0.3, 1e-3][group % 4],
-                            zero_point: i32::from(shift > 0.0 && has_zero_point && group % 2 == 1),
+                            zero_point: if shift > 0.0 && has_zero_point && group % 2 == 1 {
+                                1.min(codes.ends().1)
+                            } else {
+                                0
+                            },
                             offset: shift * [0.1, -3.0, 0.0][group % 3],
                         })
                         .collect();
@@ -93,14 +97,14 @@ fn one_pass_of_extremes_is_what_the_observers_see() {
         let quantizer = Quantizer {
             granularity: granularity.parse().unwrap(),
             operand,
-            grid: Affine {}.into(),
+            grid: Affine::default().into(),
             ..Quantizer::default()
         };
         let fitted = quantizer.fit(values, shape).unwrap();
         let observed = quantizer.groups(shape).unwrap().map(values, |_, values| {
             let mut observer = MinMax {}.observer();
             observer.observe(values).unwrap();
-            observer.fit(&Affine {}, quantizer.bits).unwrap()
+            observer.fit(&Affine::default(), quantizer.bits).unwrap()
         });
         assert_eq!(fitted, observed, "{granularity} of {operand}");
     }
@@ -146,6 +150,31 @@ fn affine_of_pytorch_per_channel() {
 }
 
 #[test]
+fn values_of_1e_9_lose_what_those_of_1_lose() {
+    let mut values = vec![0.0; 64 * 64];
+    Key::from_seed(3).fill_normal(0, &mut values);
+    let small: Vec<f32> = values.iter().map(|x| 1e-9 * x).collect();
+    for grid in grids() {
+        for bits in [1, 2, 4, 8].map(width) {
+            let Ok(codes) = grid.as_dyn().codes(bits) else { continue };
+            if has_floor(&grid, bits) {
+                continue; // whose least scale is PyTorch's
+            }
+            let quantizer = Quantizer { bits, grid: grid.clone(), ..Quantizer::default() };
+            let sqnr = |values: &[f32]| {
+                let params = quantizer.fit(values, [64, 64]).unwrap();
+                quantizer.distortion(values, [64, 64], &params).unwrap().sqnr_db
+            };
+            let [expected, found] = [sqnr(&values), sqnr(&small)];
+            // Logarithms round the scale, which moves with the logarithm of 1e-9.
+            let tolerance = if matches!(codes.levels, Levels::Logarithms(_)) { 2.0 } else { 0.02 };
+            let what = format!("{} of {bits} bits: {found}, {expected} dB", grid.name());
+            assert!((found - expected).abs() < tolerance, "{what}");
+        }
+    }
+}
+
+#[test]
 fn levels_that_f32_cannot_hold_are_refused() {
     // -8 s is below the least f32 where s = max / 7.
     let quantizer =
@@ -182,9 +211,22 @@ fn what_does_not_fit_together_is_refused() {
     wrong(1.0, 8, 0.0);
     wrong(1.0, i32::MIN, 0.0);
     wrong(1.0, 0, f32::NAN);
+    for stored in
+        [&params[..], &[params[0], Params { zero_point: 8, ..params[1] }], &params[..1], &[]]
+    {
+        let used = quantizer.fake_quantize_into(&values, [3, 2], stored, &mut [0.0; 6]);
+        assert_eq!(quantizer.check([3, 2], stored), used, "{stored:?}");
+    }
+    let error = quantizer.check([usize::MAX, 2], &params).unwrap_err();
+    assert!(matches!(error, QuantizerError::Shape { .. }), "{error}");
     let error = quantizer.values(&[0, 7, -8, 0, 0, 0], [3, 2], &params).unwrap_err();
     assert_eq!(error.to_string(), "code 2 is -8, expected -7 to 7");
     assert_eq!(quantizer.fit(&[], [0, 2]), Err(QuantizerError::NothingSeen));
     let full = Quantizer { bits: BitWidth::FULL, ..quantizer.clone() };
+    assert_eq!(full.check([3, 2], &[]), Ok(()));
+    assert_eq!(
+        message(full.check([3, 2], &params).unwrap_err()),
+        "2 scales, expected one for each of 0 groups"
+    );
     assert!(matches!(full.codes(&values, [3, 2], &[]), Err(QuantizerError::GridWidth { .. })));
 }

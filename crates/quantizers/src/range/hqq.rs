@@ -105,7 +105,8 @@ impl Hqq {
         let (mut zero_points, mut least) = (vec![step.zero_point], f64::INFINITY);
         for _ in 0..self.iterations {
             let [distance, sum] = kernel::half_quadratic(values, step);
-            if distance > (1.0 + LEVEL) * least {
+            let is_finite = distance.is_finite() && sum.is_finite();
+            if !is_finite || distance > (1.0 + LEVEL) * least {
                 break;
             }
             least = distance.min(least);
@@ -125,18 +126,24 @@ impl Observer for HalfQuadratic {
     fn fit(&self, grid: &dyn Grid, bits: BitWidth) -> Result<Params, QuantizerError> {
         self.rule.check()?;
         let extent = self.kept.extent()?;
-        let Levels::Integers { min, max } = grid.codes(bits)?.levels else {
+        let codes = grid.codes(bits)?;
+        let Levels::Integers { min, max } = codes.levels else {
             return Err(QuantizerError::NotIntegers { range: "hqq" });
         };
         let width = f64::from(extent.high) - f64::from(extent.low);
-        let scale = ((width / f64::from(max - min)) as f32).max(LEAST_SCALE);
+        let scale = (width / f64::from(max - min)) as f32;
+        let scale =
+            if width > 0.0 { scale.clamp(f32::MIN_POSITIVE, f32::MAX) } else { LEAST_SCALE };
         let ends = (min as f32, max as f32);
-        // A width beyond f32 leaves nothing to iterate with.
-        let values = if width > f32::MAX.into() { &[] } else { self.kept.values() };
-        let zero_points = self.rule.zero_points(values, extent.low, scale, ends);
-        let last = f64::from(zero_points[zero_points.len() - 1]);
-        let offset = f64::from(extent.low) - last * f64::from(scale);
-        Ok(Params { scale, zero_point: 0, offset: offset as f32 })
+        let params = |zero_point: f32| {
+            let offset = f64::from(extent.low) - f64::from(zero_point) * f64::from(scale);
+            let offset = (offset as f32).clamp(f32::MIN, f32::MAX);
+            Params { scale, zero_point: 0, offset }
+        };
+        let zero_points = self.rule.zero_points(self.kept.values(), extent.low, scale, ends);
+        // Of values near the largest f32, the first may be all there is.
+        let found = zero_points.into_iter().rev().map(params).find(|it| codes.can_have(it));
+        Ok(found.unwrap_or_else(|| params(ends.0)))
     }
 }
 
@@ -166,7 +173,7 @@ mod tests {
         observer.observe(&[-1.0, -0.5, -0.2, -0.1]).unwrap();
         observer.observe(&[0.0, 0.1, 0.3, 2.0]).unwrap();
         // s = 3/3, z = .9869309; on -1, 0, 1 s = 3/2 and the codes are -1 -1 0 0 0 0 0 1.
-        let params = observer.fit(&crate::Affine {}, BitWidth::new(2).unwrap()).unwrap();
+        let params = observer.fit(&crate::Affine::default(), BitWidth::new(2).unwrap()).unwrap();
         assert_eq!((params.scale, params.zero_point), (1.0, 0));
         assert!((params.offset + 0.986_930_9).abs() < 1e-6, "{params:?}");
         let params = observer.fit(&crate::Symmetric {}, BitWidth::new(2).unwrap()).unwrap();
@@ -182,7 +189,7 @@ mod tests {
             observer.observe(&[1.0, 2.0]).unwrap();
             observer.fit(grid, bits).unwrap_err().to_string()
         };
-        let (rule, affine) = (Hqq::default(), crate::Affine {});
+        let (rule, affine) = (Hqq::default(), crate::Affine::default());
         assert_eq!(
             refused(&Hqq { exponent: 0.0, ..rule.clone() }, &affine),
             "`exponent` is 0, expected a number above 0 and at most 1"

@@ -12,6 +12,7 @@
 
 use multiversion::multiversion;
 
+use super::search::BATCH;
 use crate::kernel::Table;
 use crate::{Codes, Levels, Params};
 
@@ -47,8 +48,8 @@ impl Line {
     }
 }
 
-/// The error of each candidate: the sum over `values` of $|x - \hat x|^p$.
-pub(super) fn errors(values: &[f32], codes: &Codes, candidates: &[Params], p: f32) -> Vec<f64> {
+/// The error of each candidate, at most [`BATCH`]: the sum over `values` of $|x - \hat x|^p$.
+pub(super) fn errors(values: &[f32], codes: &Codes, candidates: &[Params], p: f32) -> [f64; BATCH] {
     match &codes.levels {
         Levels::Integers { .. } => sums(values, codes, candidates, p, distances::<true>),
         Levels::Table(levels) if levels.len() <= SMALL => {
@@ -76,8 +77,8 @@ fn sums(
     candidates: &[Params],
     p: f32,
     block: impl Fn(&[f32], Line, f32) -> f32,
-) -> Vec<f64> {
-    let mut sums = vec![0.0; candidates.len()];
+) -> [f64; BATCH] {
+    let mut sums = [0.0; BATCH];
     for values in values.chunks(BLOCK) {
         for (sum, params) in sums.iter_mut().zip(candidates) {
             *sum += f64::from(block(values, Line::new(codes, params), p));

@@ -68,7 +68,8 @@ mod tests {
             for batch in order {
                 observer.observe(batches[batch]).unwrap();
             }
-            let params = observer.fit(&crate::Affine {}, BitWidth::new(8).unwrap()).unwrap();
+            let params =
+                observer.fit(&crate::Affine::default(), BitWidth::new(8).unwrap()).unwrap();
             assert_eq!((params.scale, params.zero_point), (4.0 / 255.0, 64));
         }
     }

@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::kept::Kept;
-use super::search::{Loss, search};
+use super::search::{BATCH, Loss, search};
 use super::{Observer, Range, kernel};
 use crate::{BitWidth, Codes, Grid, Params, QuantizerError};
 
@@ -74,7 +74,7 @@ struct Values<'a> {
 }
 
 impl Loss for Values<'_> {
-    fn errors(&self, codes: &Codes, candidates: &[Params]) -> Vec<f64> {
+    fn errors(&self, codes: &Codes, candidates: &[Params]) -> [f64; BATCH] {
         kernel::errors(self.values, codes, candidates, self.p)
     }
 
@@ -86,7 +86,7 @@ impl Loss for Values<'_> {
         let most = if codes.levels.table().is_some() { 16 } else { usize::MAX };
         match self.values.len() / codes.count().min(most) {
             0..2 => Some(0.25),
-            2..32 => Some(0.5),
+            2..16 => Some(0.5),
             _ => None,
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     use statrs::distribution::{ContinuousCDF, Normal};
 
     use super::*;
-    use crate::{Affine, MinMax, Nf4, Percentile, Symmetric, Tails};
+    use crate::{Affine, Lsq, MinMax, Nf4, Percentile, Symmetric, Tails};
 
     fn normal(seed: u64, len: usize) -> Vec<f32> {
         let mut values = vec![0.0; len];
@@ -148,8 +148,22 @@ mod tests {
             let found = gain(power, error(&values, &Symmetric {}, bits, &params, 2.0));
             assert!((found - decibels).abs() < tolerance, "{bits}: {found}");
             let found = fit(&Mse { exponent: 2.4 }, &values, &Symmetric {}, bits).scale * top;
-            assert!(clip_of_24.is_none_or(|clip| (found - clip).abs() < 0.11), "{bits}: {found}");
+            let tolerance = if bits < 8 { 0.02 } else { 0.11 }; // the parts end near 4.21
+            let is_close = |clip: f32| (found - clip).abs() < tolerance;
+            assert!(clip_of_24.is_none_or(is_close), "{bits}: {found}");
         }
+    }
+
+    /// One code more below zero: its best scale and decibels, by the same integrals.
+    #[test]
+    fn the_best_scale_of_sixteen_levels_around_zero() {
+        let values = quantiles(1 << 16);
+        let power: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let grid = Lsq::default();
+        let params = fit(&Mse::default(), &values, &grid, 4);
+        assert!((params.scale - 0.3386).abs() < 0.002, "{params:?}");
+        let found = gain(power, error(&values, &grid, 4, &params, 2.0));
+        assert!((found - 19.26).abs() < 0.01, "{found}");
     }
 
     #[test]
@@ -169,7 +183,7 @@ mod tests {
     /// against a clip that happens to hit one of the many minima, .02 dB are granted.
     #[test]
     fn no_percentile_is_better_on_any_row() {
-        let grids: [&dyn Grid; 3] = [&Symmetric {}, &Affine {}, &Nf4 {}];
+        let grids: [&dyn Grid; 3] = [&Symmetric {}, &Affine::default(), &Nf4 {}];
         for (seed, len) in (0..48).zip([64, 100, 768, 1_000].into_iter().cycle()) {
             let shape = [|x: f32| x, |x: f32| x.powi(3), |x: f32| x * x - 0.2][seed as usize % 3];
             let row: Vec<f32> = normal(seed, len).into_iter().map(shape).collect();

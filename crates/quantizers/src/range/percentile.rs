@@ -9,8 +9,10 @@
 //!
 //! # Reference
 //! H. Wu et al., *Integer quantization for deep learning inference*, 2020, arXiv:2004.09602, section
-//! 5.3; interpolation as in `numpy.quantile`. Quantiles come from a selection, not from a sort.
+//! 5.3; interpolation as in `numpy.quantile`. Quantiles come from the few values beyond them, or from a
+//! selection, not from a sort.
 
+use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 use super::kept::Kept;
@@ -114,10 +116,43 @@ fn value(key: i32) -> f64 {
 fn quantile(keys: &mut [i32], q: f64) -> f32 {
     let last = keys.len() - 1;
     let place = (last as f64 * q).min(last as f64);
-    let (_, &mut below, above) = keys.select_nth_unstable(place.floor() as usize);
-    let below = value(below);
-    let above = above.iter().min().map_or(below, |&above| value(above));
+    let floor = place.floor() as usize;
+    let next = (floor + 1).min(last);
+    let [below, above] = if last - floor < FEW {
+        let top = largest(keys, last - floor + 1);
+        [top[last - floor], top[last - next]]
+    } else if next < FEW {
+        let turned: Vec<i32> = keys.iter().map(|key| !key).collect();
+        let top = largest(&turned, next + 1);
+        [!top[floor], !top[next]]
+    } else {
+        let (_, &mut below, above) = keys.select_nth_unstable(floor);
+        [below, above.iter().min().map_or(below, |&above| above)]
+    }
+    .map(value);
     (below + (above - below) * place.fract()) as f32
+}
+
+/// How many of the largest keys are found one by one.
+const FEW: usize = 32;
+
+/// The `count` largest keys, at most [`FEW`], the largest first. Few blocks of values hold one that is
+/// among the largest so far.
+#[multiversion(targets = "simd")]
+fn largest(keys: &[i32], count: usize) -> [i32; FEW] {
+    let mut top = [i32::MIN; FEW];
+    for block in keys.chunks(64) {
+        if block.iter().fold(i32::MIN, |all, &key| all.max(key)) > top[count - 1] {
+            for &key in block {
+                if key > top[count - 1] {
+                    let place = top[..count].partition_point(|&larger| larger >= key);
+                    top.copy_within(place..count - 1, place + 1);
+                    top[place] = key;
+                }
+            }
+        }
+    }
+    top
 }
 
 #[cfg(test)]
@@ -151,9 +186,10 @@ mod tests {
     fn a_selection_finds_what_a_sort_finds() {
         let mut values = vec![0.0; 1_003];
         Key::from_seed(3).fill_normal(0, &mut values);
+        values[500..520].fill(2.5); // ties
         let mut sorted = values.clone();
         sorted.sort_unstable_by(f32::total_cmp);
-        for p in [1.0_f64, 37.5, 90.0, 99.0, 99.9, 99.999] {
+        for p in [1.0_f64, 37.5, 90.0, 93.7, 93.8, 94.0, 99.0, 99.9, 99.999, 100.0] {
             let at = |q: f64| {
                 let h = 1_002.0 * q;
                 let k = h.floor() as usize;
