@@ -77,6 +77,10 @@ impl SpectralStudy {
                 range: self.range.clone(),
                 emulate: None,
             };
+            let granularity = match granularity {
+                Granularity::Channel { axis: 1 } => "channel".to_owned(), // an output
+                granularity => granularity.to_string(),
+            };
             (format!("{bits}bit-{granularity}"), quantizer)
         };
         let granularities = self.granularities.iter();

@@ -175,9 +175,9 @@ impl SpectralReport {
             "Alpha is the exponent of a power law fitted to the largest eigenvalues of each matrix, \
              W^T W. Means, medians, changes and correlations are over the matrices that have a fit \
              before and after; a matrix without a fit is counted, never averaged. Alpha alone cannot \
-             tell a healthy matrix from a destroyed one: read it beside `collapsed`, which lists a \
-             lost rank, too many zeros, dead rows or columns, three levels or fewer, or a signal to \
-             noise below 3 dB.",
+             tell a healthy matrix from a destroyed one: read it beside the count of collapsed ones, which \
+             lost rank, are mostly zeros, have dead rows or columns, three levels or fewer, or a signal \
+             to noise below 3 dB.",
         );
         section = section.table(&table, "Every variant");
         if self.study.mode == Mode::Compat {
@@ -197,6 +197,7 @@ impl SpectralReport {
              intervals with the threshold chosen anew in every replicate; they treat eigenvalues as \
              independent draws. A matrix without a fit has no point.",
         );
+        let spread = 0.6 / self.summary.variants.len().max(5) as f64;
         self.roles().into_iter().fold(section, |section, (role, members)| {
             let points = |place: usize| {
                 members.iter().enumerate().filter_map(move |(depth, matrix)| {
@@ -204,7 +205,7 @@ impl SpectralReport {
                     let (lo, hi) = (variant.estimates.alpha_lo, variant.estimates.alpha_hi);
                     Some(Point {
                         // Side by side, so that intervals do not lie on one another.
-                        x: depth as f64 + 0.12 * place as f64,
+                        x: depth as f64 + spread * place as f64,
                         y: variant.alpha.ok()?,
                         y_interval: lo.zip(hi),
                         name: matrix.name.clone(),
@@ -319,12 +320,12 @@ impl SpectralReport {
         Ok(Section::new("Is it more than noise?")
             .prose(format!(
                 "Each matrix was also given Gaussian noise of the norm of its quantisation error, {} \
-                 times. `noise_mean` and `noise_sd` are the exponents of these; `p_adj` is the \
+                 times. noise_mean and noise_sd are the exponents of these; p_adj is the \
                  two-sided p-value of the exponent after quantisation beside them (Student), adjusted \
                  over the matrices of a variant ({}): small where quantisation did something that \
-                 noise does not. `delta_alpha_fixed_xmin` keeps the threshold of the original: where it \
-                 differs much from `delta_alpha`, the threshold jumped and not the spectrum. \
-                 `delta_lo` to `delta_hi` is a 95 % interval of `delta_farms` over the windows of the \
+                 noise does not. delta_alpha_fixed_xmin keeps the threshold of the original: where it \
+                 differs much from delta_alpha, the threshold jumped and not the spectrum. \
+                 delta_lo to delta_hi is a 95 % interval of delta_farms over the windows of the \
                  matrix.",
                 self.study.comparison.noise_replicates,
                 correction_name(self.study.correction)
