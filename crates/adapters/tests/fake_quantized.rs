@@ -40,7 +40,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn static_inputs() -> FakeQuantConfig {
     let input = Quantization {
         granularity: Granularity::Tensor,
-        grid: Affine {}.into(),
+        grid: Affine::default().into(),
         ..Quantization::default()
     };
     FakeQuantConfig { input, head: true, ..FakeQuantConfig::default() }

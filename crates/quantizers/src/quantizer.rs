@@ -220,15 +220,6 @@ impl Quantizer {
         Ok(values)
     }
 
-    /// Whether `params` can be those of a matrix `[rows, cols]`: for what comes from a file.
-    ///
-    /// # Errors
-    /// If the granularity does not suit the operand or the shape, the grid has no codes of this width, or
-    /// there is not one set of parameters a group or one of them cannot be.
-    pub fn check(&self, shape: [usize; 2], params: &[Params]) -> Result<(), QuantizerError> {
-        self.codes_for(&self.groups(shape)?, params).map(drop)
-    }
-
     /// The codes of this width, and `params` as they are held, if they can be their parameters in
     /// `groups`.
     pub(crate) fn codes_for<'a>(
