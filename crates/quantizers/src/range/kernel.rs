@@ -185,17 +185,18 @@ fn lanes_of<const N: usize>(values: &[f32], term: impl Fn(f32) -> [f32; N]) -> [
             lanes[lane] += term;
         }
     }
-    lanes.map(|mut lanes| {
+    let mut sums = [0.0; N];
+    for (sum, lanes) in sums.iter_mut().zip(&mut lanes) {
         let mut half = LANES / 2;
         while half > 0 {
-            let (low, high) = lanes.split_at_mut(half);
-            for (low, high) in low.iter_mut().zip(high) {
-                *low += *high;
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
             }
             half /= 2;
         }
-        lanes[0]
-    })
+        *sum = lanes[0];
+    }
+    sums
 }
 
 /// What an iteration of half-quadratic quantisation works with.
