@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bounds::AnyBound;
 use corpus::AnyTokenizer;
 use quantizers::{AnyCodebook, AnyGrid, AnyRange};
+use spectral::AnyEstimator;
 use subspace_projectors::AnyProjector;
 use toml::Table;
 use walkdir::WalkDir;
@@ -202,6 +203,7 @@ fn every_method_is_in_the_docs() {
     section!("Codebooks", AnyCodebook);
     section!("Grids", AnyGrid);
     section!("Ranges", AnyRange);
+    section!("Estimators", AnyEstimator);
     section!("Bounds", AnyBound);
 
     let path = root().join("docs/methods.md");

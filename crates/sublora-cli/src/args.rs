@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Heavy-tailed spectra of a checkpoint's weights, before and after quantisation
     Spectral(Spectral),
-    /// Every tokenizer, projector, codebook, grid, range and bound, a line each
+    /// Every tokenizer, projector, codebook, grid, range, estimator and bound, a line each
     List {
         /// Only this family
         what: Option<Family>,
@@ -338,5 +338,6 @@ pub(crate) enum Family {
     Codebooks,
     Grids,
     Ranges,
+    Estimators,
     Bounds,
 }

@@ -6,6 +6,7 @@ use sublora::Run;
 use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
 use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
+use sublora::spectral::AnyEstimator;
 use sublora::subspace_projectors::AnyProjector;
 
 use crate::args::{Args, Eval, Family, Generate, SplitArg};
@@ -92,7 +93,7 @@ fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>,
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
-    let families: [(Family, Vec<(&str, &str)>); 6] = [
+    let families: [(Family, Vec<(&str, &str)>); 7] = [
         (
             Family::Tokenizers,
             AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
@@ -104,6 +105,10 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
         (Family::Codebooks, AnyCodebook::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Grids, AnyGrid::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Ranges, AnyRange::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (
+            Family::Estimators,
+            AnyEstimator::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
         (Family::Bounds, AnyBound::all().iter().map(|it| (it.name(), it.about())).collect()),
     ];
     let chosen = families.iter().filter(|(family, _)| what.is_none_or(|what| what == *family));

@@ -17,6 +17,11 @@ pub(crate) fn run(args: &Args, spectral: &Spectral) -> Result<Answer, Failure> {
         Failure::new(error, "`summary.json` of an analysis holds all its settings")
     })?;
     let folders = folders(spectral)?;
+    let unknown = |message| {
+        Failure::new(message, "a variant is `original` or like `4bit-tensor`; see `summary.json`")
+    };
+    // Before the work, not after it.
+    spectral.fail_on.iter().try_for_each(|gate| gate.check(&study)).map_err(unknown)?;
     let (bars, mut reports, mut violations) = (Bars::new(), Vec::new(), Vec::new());
     for (checkpoint, folder) in spectral.checkpoint.iter().zip(folders) {
         let cache = folder.as_ref().map(|it| it.join("cache"));
@@ -25,9 +30,7 @@ pub(crate) fn run(args: &Args, spectral: &Spectral) -> Result<Answer, Failure> {
             report.write(folder)?;
         }
         for gate in &spectral.fail_on {
-            let hint = "`summary.json`, or `--json`, holds the variants and their numbers";
-            let found = gate.violations(&report.summary);
-            let found = found.map_err(|message| Failure::new(message, hint))?;
+            let found = gate.violations(&report.summary).map_err(unknown)?;
             violations
                 .extend(found.into_iter().map(|it| format!("{}: {it}", checkpoint.display())));
         }

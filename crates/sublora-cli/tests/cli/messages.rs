@@ -42,13 +42,14 @@ fn help() {
         "verify --help",
         "generate --help",
         "quantize --help",
+        "spectral --help",
     ];
     check("help", &transcript(&folder, &lines));
 }
 
 /// A safetensors file with a `Conv1D`, an embedding and a bias; `last` ends the `Conv1D`.
 fn checkpoint(last: f32) -> Vec<u8> {
-    let header = br#"{"h.0.mlp.c_fc.weight":{"dtype":"F32","shape":[4,2],"data_offsets":[0,32]},"wte.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[32,48]},"ln_f.bias":{"dtype":"F32","shape":[2],"data_offsets":[48,56]}}"#;
+    let header = br#"{"h.0.mlp.c_proj.weight":{"dtype":"F32","shape":[4,2],"data_offsets":[0,32]},"wte.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[32,48]},"ln_f.bias":{"dtype":"F32","shape":[2],"data_offsets":[48,56]}}"#;
     let weight = [1.0, 0.25, -0.75, 0.0, 0.125, -0.25, 0.5, last];
     let values = [&weight[..], &[1.0; 6]].concat();
     let values = values.iter().flat_map(|it: &f32| it.to_le_bytes());
@@ -89,6 +90,41 @@ fn quantize() {
     let said: String = transcript(&folder, &lines).lines().map(short).collect();
     check("quantize", &said.replace('\\', "/"));
     assert!(at.join("q2/config.json").exists() && !at.join("q5").exists());
+}
+
+#[test]
+fn spectral() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("model.safetensors"), matrices()).unwrap();
+    let lines = [
+        "spectral model.safetensors --quantize 8,2 --bootstrap 20 --noise 3 --out spectra",
+        "spectral model.safetensors --quantize 2 --bootstrap 0 --noise 0 --fail-on collapsed>0 --fail-on 2bit-tensor:failed>5",
+        "spectral model.safetensors --mode compat --bootstrap 0",
+        "spectral model.safetensors --fail-on alpha>6",
+        "spectral model.safetensors --fail-on collapsed",
+        "spectral model.safetensors --quantize 4,4",
+        "spectral model.safetensors --set comparison.limits.snr=6",
+        "spectral model.safetensors other/model.safetensors --out both",
+        "spectral model.gguf",
+        "spectral spectra/summary.json",
+    ];
+    let said = transcript(&folder, &lines).replace('\\', "/");
+    check("spectral", &said);
+    assert!(at.join("spectra/report.html").exists() && !at.join("both").exists());
+}
+
+/// Two matrices whose spectra are known to three digits everywhere, and a bias.
+fn matrices() -> Vec<u8> {
+    let header = br#"{"a.weight":{"dtype":"F32","shape":[40,32],"data_offsets":[0,5120]},"b.weight":{"dtype":"F32","shape":[24,64],"data_offsets":[5120,11264]},"b.bias":{"dtype":"F32","shape":[64],"data_offsets":[11264,11520]}}"#;
+    let waves = (0..2_880_u32).map(|i| {
+        let x = f64::from(i);
+        ((x * x * 0.37).sin() + (x * 0.11).cos()) as f32
+    });
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header);
+    bytes.extend(waves.flat_map(f32::to_le_bytes));
+    bytes
 }
 
 #[test]

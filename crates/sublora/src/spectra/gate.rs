@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::SpectralStudy;
 use super::summary::StudySummary;
 
 /// A condition such as `collapsed>0` or `4bit-tensor:mean_change>=0.5`.
@@ -81,6 +82,14 @@ impl fmt::Display for Gate {
 }
 
 impl Gate {
+    /// Whether `study` makes the number and the variant that this is about.
+    ///
+    /// # Errors
+    /// As [`violations`](Self::violations).
+    pub fn check(&self, study: &SpectralStudy) -> Result<(), String> {
+        self.violations(&study.nothing()).map(drop)
+    }
+
     /// Where the condition holds, a line each; a number that could not be computed counts as holding.
     ///
     /// # Errors

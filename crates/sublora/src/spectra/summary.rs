@@ -48,6 +48,19 @@ impl SpectralStudy {
         }
     }
 
+    /// The summary of a checkpoint without tensors.
+    pub(super) fn nothing(&self) -> StudySummary {
+        StudySummary {
+            tensors: 0,
+            analysed: 0,
+            skipped: 0,
+            matrices: 0,
+            nonfinite: 0,
+            plain_means: Vec::new(),
+            variants: self.summarise(&[]),
+        }
+    }
+
     /// Of records whose p-values are adjusted.
     pub(super) fn summarise(&self, records: &[Record]) -> Vec<NamedSummary> {
         let outcome = |before: &Variant, after: &Variant| LayerOutcome {

@@ -257,7 +257,10 @@ fn gates_compare_numbers_of_the_summary() {
     let missing = violations("original:mean_change_interval.lower<-100").unwrap();
     assert!(missing.len() <= 1, "{missing:?}");
     let error = violations("alpha>1").unwrap_err();
-    assert!(error.starts_with("`alpha` is no number of the summary: layers, "), "{error}");
+    assert!(
+        error.starts_with("`alpha` is no number of the summary: after.mean, after.median, "),
+        "{error}"
+    );
     let error = violations("4bit-tensor:collapsed>0").unwrap_err();
     assert!(error.ends_with("is about none of the variants original, 2bit-tensor"), "{error}");
     for wrong in ["collapsed", "collapsed>", ">1", "collapsed>x", "collapsed=1", "collapsed>NaN"] {
