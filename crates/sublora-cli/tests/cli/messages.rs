@@ -115,6 +115,7 @@ fn spectral() {
 }
 
 /// Two matrices whose spectra are known to three digits everywhere, and a bias.
+#[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
 fn matrices() -> Vec<u8> {
     let header = br#"{"a.weight":{"dtype":"F32","shape":[40,32],"data_offsets":[0,5120]},"b.weight":{"dtype":"F32","shape":[24,64],"data_offsets":[5120,11264]},"b.bias":{"dtype":"F32","shape":[64],"data_offsets":[11264,11520]}}"#;
     let waves = (0..2_880_u32).map(|i| {

@@ -320,7 +320,6 @@ fn files_that_are_no_checkpoint() {
         let error = how.run(&source.join(place), &out, &()).unwrap_err().to_string();
         error.replace(&dir.path().display().to_string(), "")
     };
-    let weights = ("model.safetensors", &good[..]);
     let index = "model.safetensors.index.json";
     assert!(said(&[("pytorch_model.bin", b"")], "").contains("holds no weights, expected"));
     assert!(said(&[], "none").starts_with("cannot open `/source/none`"));
