@@ -7,7 +7,7 @@
 //! * $|u - l_k|^p$ for a table, of the level $k$ that $u$ has;
 //! * $|u - \operatorname{clamp}(u, a, b)|^p$ for the error that is due to clipping alone.
 //!
-//! Partial sums run in lanes, value $i$ of a block of 4,096 in lane $i \bmod 64$, and are folded in
+//! Partial sums run in lanes, value $i$ of a block of 4,096 in lane $i \bmod 32$, and are folded in
 //! halves; blocks are added in `f64`. Every instruction set gives the same bits.
 
 use multiversion::multiversion;
@@ -17,7 +17,7 @@ use crate::kernel::Table;
 use crate::{Codes, Levels, Params};
 
 /// Partial sums.
-const LANES: usize = 64;
+const LANES: usize = 32;
 
 /// Values added up in f32: they stay in the first cache while several candidates pass over them.
 const BLOCK: usize = 4_096;

@@ -77,13 +77,14 @@ pub(super) fn search(
         grid,
         bits,
         fine_step,
+        has_two_ends: false,
         codes,
         whole: error,
         best: (error, [1.0; 2], params),
     };
     search.shrink(|f| [f; 2])?;
-    let has_two_ends = search.has_two_ends()?;
-    if has_two_ends {
+    search.has_two_ends = search.has_two_ends()?;
+    if search.has_two_ends {
         search.shrink(|f| {
             let t = f * extent.magnitude();
             [extent.low, extent.high].map(|end| if end.abs() > t { t / end.abs() } else { 1.0 })
@@ -91,7 +92,11 @@ pub(super) fn search(
         search.trim()?;
     }
     let first = if search.fine_step.is_some() { 0.005 } else { LEAST_STEP };
-    search.refine(if has_two_ends || search.best.0 >= search.whole { 0.16 } else { first })?;
+    search.refine(if search.has_two_ends || search.best.0 >= search.whole {
+        0.16
+    } else {
+        first
+    })?;
     Ok(search.best.2)
 }
 
@@ -102,6 +107,7 @@ struct Search<'a> {
     bits: BitWidth,
     codes: Codes,
     fine_step: Option<f32>,
+    has_two_ends: bool,
     /// The error of the whole range.
     whole: f64,
     /// Error, factors of the two ends, and what the grid makes of them.
@@ -208,7 +214,6 @@ impl Search<'_> {
 
     /// Steps from `step` down, as long as one is for the better.
     fn refine(&mut self, mut step: f32) -> Result<(), QuantizerError> {
-        let has_two_ends = self.has_two_ends()?;
         let least = if self.fine_step.is_some() { 0.000_3 } else { LEAST_STEP };
         while step >= least {
             for _ in 0..8 {
@@ -218,7 +223,7 @@ impl Search<'_> {
                 let either =
                     [[low * up, high], [low * down, high], [low, high * up], [low, high * down]];
                 let errors = self.errors(&both)?;
-                if has_two_ends {
+                if self.has_two_ends {
                     self.errors(&either[..2])?;
                     self.errors(&either[2..])?;
                 }
