@@ -7,7 +7,7 @@
 //! descent on $s$ with $G = 1/Q_p^2$ is its step on $\alpha$.
 //!
 //! With the scale $s$ itself, not its logarithm, the affine grid trains its zero point, and LSQ+ its
-//! offset. A scale that an optimiser drives below [`quantizers::LEAST_SCALE`] counts as that.
+//! offset. A scale that an optimiser drives below $2^{-126}$ counts as that.
 //!
 //! # Reference
 //! S. K. Esser et al., *Learned Step Size Quantization*, ICLR 2020, arXiv:1902.08153; Y. Bhalgat et al.,

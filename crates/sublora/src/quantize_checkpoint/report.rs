@@ -79,11 +79,7 @@ impl Errors {
         clipped: f64,
         bits_per_value: f64,
     ) -> Distortion {
-        let (sqnr_db, relative_error) = if self.noise > 0.0 {
-            (10.0 * (self.signal / self.noise).log10(), (self.noise / self.signal).sqrt())
-        } else {
-            (f64::INFINITY, 0.0)
-        };
+        let (sqnr_db, relative_error) = Distortion::sqnr_and_error(self.signal, self.noise);
         let zeros = self.zeros as f64 / self.len.max(1) as f64;
         Distortion { levels, sqnr_db, relative_error, zeros, clipped, bits_per_value }
     }
