@@ -16,7 +16,7 @@ mod tables;
 
 use quantizers::{AnyGrid, AnyRange, BitWidth, Granularity, MinMax, QuantizerError, Symmetric};
 use serde::{Deserialize, Serialize};
-use spectral::{Comparison, Estimation, FalseDiscovery, Mode, SpectrumError, SummarySettings};
+use spectral::{Comparison, Estimation, FalseDiscovery, Mode, SummarySettings};
 
 pub use gate::{Comparison as GateComparison, Gate};
 pub use selection::Kernels;
@@ -48,6 +48,9 @@ pub struct SpectralStudy {
     pub split_qkv: bool,
     /// Tensors with more are left out.
     pub max_eigenvalues: usize,
+    /// Names of tensors to leave out, `*` for any text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
     /// Compat only: fit without the largest eigenvalues where that lowers alpha by one.
     pub clip_xmax: bool,
     /// Whether the Marchenko-Pastur law is fitted.
@@ -78,6 +81,7 @@ impl Default for SpectralStudy {
             kernels: Kernels::Pooled,
             split_qkv: false,
             max_eigenvalues: 15_000,
+            skip: Vec::new(),
             clip_xmax: false,
             mp_fit: false,
             randomize: false,
@@ -116,7 +120,38 @@ impl SpectralStudy {
                 return Err(SpectralError::Repeated(granularity.to_string()));
             }
         }
-        Ok(())
+        let farms = self.estimation.farms.clone().unwrap_or_default();
+        for (name, value) in [
+            ("estimation.farms.rows", farms.rows),
+            ("estimation.farms.aspect", farms.aspect),
+            ("estimation.farms.per_side", farms.per_side),
+            ("estimation.ks.min_tail", self.estimation.ks.min_tail),
+        ] {
+            if value == 0 {
+                return Err(SpectralError::Setting { name, value: 0.0, expected: "at least 1" });
+            }
+        }
+        let bootstrap = self.estimation.bootstrap.clone().unwrap_or_default();
+        for (name, value) in [
+            ("estimation.bootstrap.confidence", bootstrap.confidence),
+            ("comparison.paired.confidence", self.comparison.paired.confidence),
+            ("summary.confidence", self.summary.confidence),
+        ] {
+            if !(value > 0.0 && value < 1.0) {
+                let expected = "a number between 0 and 1";
+                return Err(SpectralError::Setting { name, value, expected });
+            }
+        }
+        let compat = self.mode == Mode::Compat;
+        let other = [
+            ("split_qkv", self.split_qkv && compat, "strict"),
+            ("kernels = flat", self.kernels == Kernels::Flat && compat, "strict"),
+            ("clip_xmax", self.clip_xmax && !compat, "compat"),
+        ];
+        match other.into_iter().find(|it| it.1) {
+            Some((setting, _, mode)) => Err(SpectralError::OtherMode { setting, mode }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -133,13 +168,23 @@ pub enum SpectralError {
     /// A width or granularity that is listed twice.
     #[error("{0} is listed twice")]
     Repeated(String),
-    /// A matrix whose spectrum failed its checks.
-    #[error("tensor `{tensor}`: {source}")]
-    Spectrum {
-        /// Its name.
-        tensor: String,
-        /// Why.
-        source: SpectrumError,
+    /// A setting out of its range.
+    #[error("`{name}` is {value}, expected {expected}")]
+    Setting {
+        /// Its key.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A setting that the mode does not know.
+    #[error("`{setting}` belongs to the mode `{mode}`")]
+    OtherMode {
+        /// The setting.
+        setting: &'static str,
+        /// The mode that has it.
+        mode: &'static str,
     },
     /// A table that cannot be written.
     #[error(transparent)]

@@ -41,6 +41,9 @@ pub(crate) struct Spectral {
     /// What a convolution kernel is taken for
     #[arg(long, default_value = "pooled")]
     pub(crate) kernels: KernelsArg,
+    /// Leave tensors of this name out, `*` for any text
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) skip: Vec<String>,
     /// Replicates of every fit, for its interval and its goodness; 0 for none
     #[arg(long, value_name = "N", default_value = "500")]
     pub(crate) bootstrap: usize,

@@ -84,6 +84,7 @@ fn study(spectral: &Spectral) -> SpectralStudy {
             KernelsArg::Flat => Kernels::Flat,
         },
         split_qkv: spectral.split_qkv,
+        skip: spectral.skip.clone(),
         clip_xmax: spectral.clip_xmax,
         mp_fit: spectral.mp_fit,
         randomize: spectral.randomize,

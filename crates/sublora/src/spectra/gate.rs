@@ -90,7 +90,8 @@ impl Gate {
         self.violations(&study.nothing()).map(drop)
     }
 
-    /// Where the condition holds, a line each; a number that could not be computed counts as holding.
+    /// Where the condition holds, a line each; so it does where a number could not be computed, or a variant
+    /// not be made of every matrix.
     ///
     /// # Errors
     /// A variant or a number that the summary does not have, with those it has.
@@ -114,8 +115,16 @@ impl Gate {
             let json = serde_json::to_value(&variant.summary).unwrap_or(Value::Null);
             let number = Number::at(&json, &self.metric);
             if number == Number::Unknown {
-                let known = names("", &json).join(", ");
+                let known = [names("", &of_checkpoint), names("", &json)].concat().join(", ");
                 return Err(format!("`{}` is no number of the summary: {known}", self.metric));
+            }
+            let (made, all) = (variant.summary.layers, summary.matrices);
+            if made < all {
+                let variant = &variant.variant;
+                found.push(format!(
+                    "{variant}: only {made} of {all} matrices, which counts as {self}"
+                ));
+                continue;
             }
             found.extend(self.violation(&format!("{}: ", variant.variant), number));
         }
@@ -124,7 +133,10 @@ impl Gate {
 
     fn violation(&self, of: &str, number: Number) -> Option<String> {
         let Number::Is(value) = number else {
-            return Some(format!("{of}{} could not be computed, and {self} fails", self.metric));
+            return Some(format!(
+                "{of}{} could not be computed, which counts as {self}",
+                self.metric
+            ));
         };
         let order = value.partial_cmp(&self.limit);
         let holds = match self.comparison {
@@ -135,7 +147,7 @@ impl Gate {
             Comparison::Above => order.is_none_or(Ordering::is_gt),
             Comparison::Below => order.is_none_or(Ordering::is_lt),
         };
-        holds.then(|| format!("{of}{} is {value}, and {self} fails", self.metric))
+        holds.then(|| format!("{of}{} is {value}: {self}", self.metric))
     }
 }
 

@@ -19,34 +19,71 @@ pub(super) const ORIGINAL: &str = "original";
 
 impl SpectralStudy {
     /// All there is to say of `values`, those of `part`.
-    pub(super) fn analyse(&self, part: &Part, values: &[f32]) -> Result<Record, SpectrumError> {
+    ///
+    /// `stop` is asked before each variant; none if it says so.
+    pub(super) fn analyse(
+        &self,
+        part: &Part,
+        values: &[f32],
+        stop: &dyn Fn() -> bool,
+    ) -> Option<Record> {
         let key = Key::from_seed(self.seed).derive(&part.name);
-        let weights = match part.weights(values) {
-            Err(SpectrumError::NonFinite { .. }) => return Ok(not_finite()),
-            weights => weights?,
+        let measured =
+            part.weights(values).and_then(|weights| self.measure(weights, key.derive(ORIGINAL)));
+        let (before, columns) = match measured {
+            Ok(measured) => measured,
+            Err(error) => return Some(without_spectrum(part, &error)),
         };
-        let (before, columns) = self.measure(weights, key.derive(ORIGINAL))?;
         let mut record = Record { variants: Vec::new(), missing: Vec::new() };
-        record.variants.push(variant(ORIGINAL, columns, &before));
+        record.variants.push(self.variant(ORIGINAL, columns, &before));
         for (name, quantizer) in self.quantizers(part.operand) {
-            let quantized = match fake_quantized(&quantizer, part, values) {
-                Ok(values) => values,
-                Err(error) => {
-                    record.missing.push((name, error.to_string()));
-                    continue;
-                }
-            };
-            let key = key.derive(&name);
-            let (after, columns) = self.measure(part.weights(&quantized)?, key)?;
-            let change =
-                self.comparison.run(&before, &after, &self.estimation, &key.derive("change"))?;
-            record.variants.push(Variant {
-                change: Some(change.columns),
-                reasons: change.reasons,
-                ..variant(&name, columns, &after)
+            if stop() {
+                return None;
+            }
+            let made = fake_quantized(&quantizer, part, values).map_err(|it| it.to_string());
+            let compared = made.and_then(|quantized| {
+                self.compared(part, &before, &quantized, &name, key.derive(&name))
+                    .map_err(|error| error.to_string())
             });
+            match compared {
+                Ok(variant) => record.variants.push(variant),
+                Err(why) => record.missing.push((name, why)),
+            }
         }
-        Ok(record)
+        Some(record)
+    }
+
+    fn compared(
+        &self,
+        part: &Part,
+        before: &Measured,
+        quantized: &[f32],
+        name: &str,
+        key: Key,
+    ) -> Result<Variant, SpectrumError> {
+        let (after, columns) = self.measure(part.weights(quantized)?, key)?;
+        let change =
+            self.comparison.run(before, &after, &self.estimation, &key.derive("change"))?;
+        Ok(Variant {
+            change: Some(change.columns),
+            reasons: change.reasons,
+            ..self.variant(name, columns, &after)
+        })
+    }
+
+    fn variant(&self, name: &str, mut columns: Columns, measured: &Measured) -> Variant {
+        let fit = measured.estimates.fit;
+        // In compat mode too: what the means and the changes are made of.
+        columns.fit_status = Some(Cow::Borrowed(fit.map_or_else(FitFailure::name, |_| "ok")));
+        Variant {
+            name: name.to_owned(),
+            columns,
+            estimates: measured.estimates.columns.clone(),
+            fit,
+            change: None,
+            reasons: Vec::new(),
+            curve: curve(measured.spectrum.eigenvalues(), self.estimation.ks.zero_threshold),
+        }
     }
 
     fn measure<'a>(
@@ -106,40 +143,34 @@ fn fake_quantized(
     Ok(out)
 }
 
-fn variant(name: &str, columns: Columns, measured: &Measured) -> Variant {
-    Variant {
-        name: name.to_owned(),
-        columns,
-        estimates: measured.estimates.columns.clone(),
-        alpha: measured.estimates.fit.map(|fit| fit.alpha),
-        change: None,
-        reasons: Vec::new(),
-        curve: curve(measured.spectrum.eigenvalues()),
-    }
-}
-
-/// A matrix without a spectrum.
-fn not_finite() -> Record {
+/// A matrix without a spectrum: its sides, and why.
+fn without_spectrum(part: &Part, error: &SpectrumError) -> Record {
+    let failure = match error {
+        SpectrumError::NonFinite { .. } => FitFailure::NonFinite,
+        _ => FitFailure::Degenerate,
+    };
     let columns = Columns {
         status: Cow::Borrowed("failed"),
-        fit_status: Some(Cow::Borrowed(FitFailure::NonFinite.name())),
+        fit_status: Some(Cow::Borrowed(failure.name())),
         ..Columns::default()
     };
     let variant = Variant {
         name: ORIGINAL.to_owned(),
         columns,
         estimates: EstimateColumns::default(),
-        alpha: Err(FitFailure::NonFinite),
+        fit: Err(failure),
         change: None,
         reasons: Vec::new(),
         curve: Vec::new(),
     };
-    Record { variants: vec![variant], missing: Vec::new() }
+    let why = format!("no spectrum of `{}`: {error}", part.name);
+    Record { variants: vec![variant], missing: vec![(ORIGINAL.to_owned(), why)] }
 }
 
 /// The share of eigenvalues at or above some of `sorted`, ascending: as many of them in every decade of
-/// the share.
-fn curve(sorted: &[f64]) -> Vec<(f64, f64)> {
+/// the share, down to what counts as zero.
+fn curve(sorted: &[f64], zero_threshold: f64) -> Vec<(f64, f64)> {
+    let zero = zero_threshold * sorted.last().copied().unwrap_or(0.0);
     let len = sorted.len();
     let ranks = (0..=CURVE).map(|place| {
         let rank = (len as f64).powf(1.0 - place as f64 / CURVE as f64).round();
@@ -149,7 +180,7 @@ fn curve(sorted: &[f64]) -> Vec<(f64, f64)> {
     });
     let mut curve: Vec<(f64, f64)> = ranks
         .filter_map(|rank| Some((*sorted.get(len.checked_sub(rank)?)?, rank as f64 / len as f64)))
-        .filter(|&(x, _)| x > 0.0)
+        .filter(|&(x, _)| x > zero)
         .collect();
     curve.dedup();
     curve

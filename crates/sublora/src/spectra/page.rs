@@ -4,7 +4,7 @@ use report::{
     Axis, Cell, Column, HeatMap, Kind, Mark, Page, Point, Reference, Section, Series, Size, Table,
     XyChart, significant,
 };
-use spectral::{Interval, Mode};
+use spectral::{Interval, Mode, PowerLaw};
 
 use super::layer::ORIGINAL;
 use super::record::Variant;
@@ -171,14 +171,16 @@ impl SpectralReport {
             let cells = [Cell::Text(variant.clone())].into_iter();
             table.push(cells.chain(integers.map(count)).chain(floats.map(float)).collect())?;
         }
-        let mut section = Section::new("Summary").prose(
+        let limits = &self.study.comparison.limits;
+        let mut section = Section::new("Summary").prose(format!(
             "Alpha is the exponent of a power law fitted to the largest eigenvalues of each matrix, \
              W^T W. Means, medians, changes and correlations are over the matrices that have a fit \
              before and after; a matrix without a fit is counted, never averaged. Alpha alone cannot \
              tell a healthy matrix from a destroyed one: read it beside the count of collapsed ones, which \
-             lost rank, are mostly zeros, have dead rows or columns, three levels or fewer, or a signal \
-             to noise below 3 dB.",
-        );
+             lost rank, are mostly zeros, have dead rows or columns, {} levels or fewer, or a signal to \
+             noise below {} dB. Intervals, changes and statuses are of the strict fit in either mode.",
+            limits.levels, limits.snr_db
+        ));
         section = section.table(&table, "Every variant");
         if self.study.mode == Mode::Compat {
             let means = tables::named(["column", "mean"], self.summary.plain_means.clone())?;
@@ -191,22 +193,22 @@ impl SpectralReport {
     }
 
     /// Alpha along the depth, a chart for each role of a matrix.
-    fn depth_section(&self) -> Section {
+    fn depth_section<'a>(&'a self) -> Section {
         let section = Section::new("Alpha by depth").prose(
-            "Matrices of the same role in the order of the checkpoint. The bars are 95 % bootstrap \
+            "Matrices whose names differ in the number of their layer alone. The bars are bootstrap \
              intervals with the threshold chosen anew in every replicate; they treat eigenvalues as \
              independent draws. A matrix without a fit has no point.",
         );
         let spread = 0.6 / self.summary.variants.len().max(5) as f64;
         self.roles().into_iter().fold(section, |section, (role, members)| {
-            let points = |place: usize| {
-                members.iter().enumerate().filter_map(move |(depth, matrix)| {
-                    let variant = matrix.record.variants.get(place)?;
+            let points = |place: usize, name: &'a str| {
+                members.iter().enumerate().filter_map(move |(index, matrix)| {
+                    let variant = matrix.record.variant(name)?;
                     let (lo, hi) = (variant.estimates.alpha_lo, variant.estimates.alpha_hi);
                     Some(Point {
                         // Side by side, so that intervals do not lie on one another.
-                        x: depth as f64 + spread * place as f64,
-                        y: variant.alpha.ok()?,
+                        x: depth(&matrix.name).unwrap_or(index as f64) + spread * place as f64,
+                        y: variant.alpha().ok()?,
                         y_interval: lo.zip(hi),
                         name: matrix.name.clone(),
                         ..Point::default()
@@ -217,10 +219,12 @@ impl SpectralReport {
             let range = self.study.summary.range;
             let chart = XyChart {
                 title: role,
-                x: Axis::linear("place in the order of the checkpoint"),
+                x: Axis::linear("layer"),
                 y: Axis::linear("alpha"),
                 series: names
-                    .map(|(place, name)| Series::new(name, Mark::LineAndPoints, points(place)))
+                    .map(|(place, name)| {
+                        Series::new(name, Mark::LineAndPoints, points(place, name))
+                    })
                     .collect(),
                 references: vec![Reference::Between {
                     from: range.lower,
@@ -237,11 +241,11 @@ impl SpectralReport {
     fn roles(&self) -> Vec<(String, Vec<&Matrix>)> {
         let mut roles: Vec<(String, Vec<&Matrix>)> = Vec::new();
         for matrix in &self.matrices {
-            let parts = matrix
-                .name
-                .split('.')
-                .map(|part| if part.bytes().all(|it| it.is_ascii_digit()) { "*" } else { part });
-            let role = parts.collect::<Vec<_>>().join(".");
+            let mut parts: Vec<&str> = matrix.name.split('.').collect();
+            if let Some(layer) = parts.iter_mut().find(|part| is_number(part)) {
+                *layer = "*";
+            }
+            let role = parts.join(".");
             match roles.iter_mut().find(|it| it.0 == role) {
                 Some((_, members)) => members.push(matrix),
                 None => roles.push((role, vec![matrix])),
@@ -257,11 +261,13 @@ impl SpectralReport {
         many
     }
 
-    /// Every matrix with its variant of one place.
-    fn pairs(&self, place: usize) -> impl Iterator<Item = (&Matrix, &Variant, &Variant)> {
+    /// Every matrix with its variant of one name.
+    fn pairs<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a Matrix, &'a Variant, &'a Variant)> {
         self.matrices.iter().filter_map(move |matrix| {
-            let [before, ..] = &matrix.record.variants[..] else { return None };
-            Some((matrix, before, matrix.record.variants.get(place)?))
+            Some((matrix, matrix.record.variants.first()?, matrix.record.variant(name)?))
         })
     }
 
@@ -269,12 +275,11 @@ impl SpectralReport {
         let section = Section::new("Before and after").prose(
             "Each point is a matrix that has a fit on both sides. On the line nothing changed.",
         );
-        let variants = self.summary.variants.iter().enumerate().skip(1);
-        variants.fold(section, |section, (place, named)| {
+        self.summary.variants.iter().skip(1).fold(section, |section, named| {
             let points = |collapsed: bool| {
-                self.pairs(place).filter_map(move |(matrix, before, after)| {
+                self.pairs(&named.variant).filter_map(move |(matrix, before, after)| {
                     let is_collapsed = !after.reasons.is_empty();
-                    let (x, y) = (before.alpha.ok()?, after.alpha.ok()?);
+                    let (x, y) = (before.alpha().ok()?, after.alpha().ok()?);
                     let name = matrix.name.clone();
                     (is_collapsed == collapsed).then_some(Point { x, y, name, ..Point::default() })
                 })
@@ -295,17 +300,18 @@ impl SpectralReport {
     }
 
     fn heat_map_section(&self) -> Section {
-        let variants = || self.summary.variants.iter().enumerate().skip(1);
+        let variants = || self.summary.variants.iter().skip(1).map(|it| &it.variant);
         let of = |matrix: &Matrix| {
-            let change =
-                |place: usize| matrix.record.variants.get(place)?.change.as_ref()?.delta_alpha;
-            variants().map(|(place, _)| change(place)).collect()
+            let change = |name: &String| matrix.record.variant(name)?.change.as_ref()?.delta_alpha;
+            variants().map(change).collect()
         };
         let map = HeatMap {
             value_label: "change of alpha".to_owned(),
             column_label: "variant".to_owned(),
-            rows: self.matrices.iter().map(|it| it.name.clone()).collect(),
-            columns: variants().map(|(_, it)| it.variant.clone()).collect(),
+            rows: without_shared_parts(
+                &self.matrices.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(),
+            ),
+            columns: variants().cloned().collect(),
             values: self.matrices.iter().map(of).collect(),
             ..HeatMap::default()
         };
@@ -325,7 +331,7 @@ impl SpectralReport {
                  over the matrices of a variant ({}): small where quantisation did something that \
                  noise does not. delta_alpha_fixed_xmin keeps the threshold of the original: where it \
                  differs much from delta_alpha, the threshold jumped and not the spectrum. \
-                 delta_lo to delta_hi is a 95 % interval of delta_farms over the windows of the \
+                 delta_lo to delta_hi is an interval of delta_farms, not of delta_alpha, over the windows of the \
                  matrix.",
                 self.study.comparison.noise_replicates,
                 correction_name(self.study.correction)
@@ -357,6 +363,37 @@ impl SpectralReport {
     }
 }
 
+fn is_number(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit())
+}
+
+/// The number of the layer in a dotted name.
+fn depth(name: &str) -> Option<f64> {
+    name.split('.').find(|part| is_number(part))?.parse().ok()
+}
+
+/// Dotted names without the parts at both ends that all of them share, so that what tells them apart is
+/// to be seen.
+fn without_shared_parts(names: &[&str]) -> Vec<String> {
+    let mut parts: Vec<Vec<&str>> = names.iter().map(|name| name.split('.').collect()).collect();
+    // From the end, and once turned round, from the start.
+    for _ in 0..2 {
+        while parts.iter().all(|it| it.len() > 1) {
+            let last = parts.first().and_then(|it| it.last().copied());
+            if !parts.iter().all(|it| it.last().copied() == last) {
+                break;
+            }
+            for of_name in &mut parts {
+                of_name.pop();
+            }
+        }
+        for of_name in &mut parts {
+            of_name.reverse();
+        }
+    }
+    parts.into_iter().map(|it| it.join(".")).collect()
+}
+
 fn without_originals(table: &Table) -> Result<Table, SpectralError> {
     let place = table.columns().iter().position(|it| it.name == "variant");
     let mut rest = Table::new(table.columns().to_vec())?;
@@ -377,17 +414,10 @@ fn spectrum(matrix: &Matrix) -> report::Svg {
         let mark = if place == 0 { Mark::Points } else { Mark::Line };
         series.push(Series::new(variant.name.clone(), mark, variant.curve.iter().copied()));
     }
-    if let Some(original) = matrix.record.variants.first()
-        && let (Ok(alpha), Some(xmin), Some(xmax), Some(tail)) = (
-            original.alpha,
-            original.columns.xmin,
-            original.columns.xmax,
-            original.columns.num_pl_spikes,
-        )
-        && alpha.is_finite()
-        && tail > 0
-    {
-        let share = tail as f64 / original.columns.num_evals.max(1) as f64;
+    let original = matrix.record.variants.first();
+    if let Some((fit, columns)) = original.and_then(|it| Some((it.fit.ok()?, &it.columns))) {
+        let PowerLaw { alpha, xmin, xmax, tail, .. } = fit;
+        let share = tail as f64 / columns.num_evals.max(1) as f64;
         let end = share * (xmax / xmin).powf(1.0 - alpha);
         let name = format!("power law, alpha = {}", significant(alpha, 3));
         series.push(Series::new(name, Mark::Line, [(xmin, share), (xmax, end)]));
@@ -403,4 +433,22 @@ fn spectrum(matrix: &Matrix) -> report::Svg {
         size: Size { width: 720, height: 380 },
     };
     chart.to_svg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_what_tells_them_apart() {
+        let names = ["model.h.0.experts.1.up.weight", "model.h.0.experts.12.up.weight"];
+        assert_eq!(without_shared_parts(&names), ["1", "12"]);
+        let names = ["model.h.0.attn.weight", "model.wpe.weight"];
+        assert_eq!(without_shared_parts(&names), ["h.0.attn", "wpe"]);
+        assert_eq!(without_shared_parts(&["a.weight"]), ["a"]);
+        assert_eq!(without_shared_parts(&["weight", "a.weight"]), ["weight", "a.weight"]);
+        assert!(without_shared_parts(&[]).is_empty());
+        let depths = ["h.11.mlp.weight", "wte.weight", "a.3.b.7.weight"].map(depth);
+        assert_eq!(depths, [Some(11.0), None, Some(3.0)]);
+    }
 }

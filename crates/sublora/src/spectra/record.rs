@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use spectral::{ChangeColumns, CollapseReason, Columns, EstimateColumns, FitFailure};
+use spectral::{ChangeColumns, CollapseReason, Columns, EstimateColumns, FitFailure, PowerLaw};
 
 use crate::{FileError, atomic};
 
 /// Changes with every change of what a record holds or how it is computed.
-const VERSION: &str = "sublora spectral 1";
+const VERSION: &str = "sublora spectral 2";
 
 /// A matrix before, and after everything that was done to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,8 +27,8 @@ pub(super) struct Variant {
     pub(super) name: String,
     pub(super) columns: Columns,
     pub(super) estimates: EstimateColumns,
-    /// Of the strict fit, in either mode.
-    pub(super) alpha: Result<f64, FitFailure>,
+    /// The strict fit, in either mode.
+    pub(super) fit: Result<PowerLaw, FitFailure>,
     /// None for the original.
     pub(super) change: Option<ChangeColumns>,
     pub(super) reasons: Vec<CollapseReason>,
@@ -41,6 +41,20 @@ pub(super) struct Store {
     folder: Option<PathBuf>,
     /// Hash of the settings that a record depends on.
     settings: Vec<u8>,
+}
+
+impl Variant {
+    /// The exponent of the strict fit.
+    pub(super) fn alpha(&self) -> Result<f64, FitFailure> {
+        self.fit.map(|fit| fit.alpha)
+    }
+}
+
+impl Record {
+    /// The variant of this name.
+    pub(super) fn variant(&self, name: &str) -> Option<&Variant> {
+        self.variants.iter().find(|it| it.name == name)
+    }
 }
 
 impl Store {
@@ -75,7 +89,9 @@ impl Store {
     }
 
     pub(super) fn save(place: &Path, record: &Record) -> Result<(), FileError> {
-        let bytes = postcard::to_stdvec(record).unwrap_or_default();
-        atomic::write(place, &bytes)
+        match postcard::to_stdvec(record) {
+            Ok(bytes) => atomic::write(place, &bytes),
+            Err(_) => Ok(()), // nothing is kept
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use quantizers::Operand;
 use serde::{Deserialize, Serialize};
 use spectral::{Mode, SpectrumError, Weights};
+use subspace_projectors::name_matches;
 use weight_files::TensorInfo;
 
 use super::SpectralStudy;
@@ -83,6 +84,23 @@ impl Part {
         }
     }
 
+    /// All that decides what is made of its values.
+    pub(super) fn key(&self) -> String {
+        format!("{} {:?} {:?}", self.name, self.view, self.operand)
+    }
+
+    /// Sides of a matrix, the larger first, and how many matrices are one spectrum.
+    fn sides(&self) -> [usize; 3] {
+        let ([rows, cols], slices) = match self.view {
+            View::Matrix { shape, .. } | View::Columns { shape, .. } => (shape, 1),
+            View::Kernel { shape: [a, b, c, d], place } => {
+                let (sides, slices) = if a + b < c + d { ([c, d], a * b) } else { ([a, b], c * d) };
+                (sides, if place.is_some() { 1 } else { slices })
+            }
+        };
+        [rows.max(cols), rows.min(cols), slices]
+    }
+
     /// WeightWatcher's word for it.
     pub(super) fn layer_type(&self) -> &'static str {
         match self.view {
@@ -97,10 +115,15 @@ pub(super) type Skipped = Cow<'static, str>;
 
 impl SpectralStudy {
     /// The parts of every tensor, or why there are none.
-    pub(super) fn select(&self, tensors: &[TensorInfo]) -> Vec<Result<Vec<Part>, Skipped>> {
+    pub(super) fn select(
+        &self,
+        tensors: &[TensorInfo],
+        is_onnx: bool,
+    ) -> Vec<Result<Vec<Part>, Skipped>> {
         let is_weight = |tensor: &TensorInfo| tensor.name.ends_with(".weight");
-        // A file without such names is taken as a list of weights, as WeightWatcher does.
-        let named = self.mode == Mode::Strict || !tensors.iter().any(is_weight);
+        // Of ONNX every initialiser is a weight to WeightWatcher, and so is every tensor of a file without
+        // such names.
+        let named = self.mode == Mode::Strict || is_onnx || !tensors.iter().any(is_weight);
         let shapes = tensors.iter().map(|it| (it.name.as_str(), &it.shape[..]));
         let orientation = self.orientation.resolved(shapes);
         let select = |(index, tensor): (usize, &TensorInfo)| {
@@ -108,28 +131,24 @@ impl SpectralStudy {
                 return Err("compat: the name does not end in `.weight`".into());
             }
             let parts = self.parts(index, tensors, orientation)?;
-            let [rows, cols] = parts[0].shape();
-            self.check_size(&parts[0], rows.min(cols), rows.max(cols))?;
+            self.check_size(&parts[0])?;
             Ok(parts)
         };
         tensors.iter().enumerate().map(select).collect()
     }
 
-    fn check_size(&self, part: &Part, small: usize, large: usize) -> Result<(), Skipped> {
-        let eigenvalues = match part.view {
-            View::Kernel { shape: [a, b, c, d], place: None } if a + b < c + d => c.min(d) * a * b,
-            View::Kernel { shape: [a, b, c, d], place: None } => a.min(b) * c * d,
-            _ => small,
-        };
+    fn check_size(&self, part: &Part) -> Result<(), Skipped> {
+        let [larger, smaller, slices] = part.sides();
+        let eigenvalues = smaller * slices;
         if eigenvalues < 8 {
-            return Err(format!("{eigenvalues} eigenvalues, expected at least 8").into());
+            return Err(format!("fewer eigenvalues than 8: {eigenvalues}").into());
         }
         if eigenvalues > self.max_eigenvalues {
             let most = self.max_eigenvalues;
-            return Err(format!("{eigenvalues} eigenvalues, expected at most {most}").into());
+            return Err(format!("more eigenvalues than {most}: {eigenvalues}").into());
         }
-        if self.mode == Mode::Compat && large > 50_000 {
-            return Err(format!("compat: {large} rows, expected at most 50000").into());
+        if self.mode == Mode::Compat && larger > 50_000 {
+            return Err(format!("compat: a side above 50000: {larger}").into());
         }
         Ok(())
     }
@@ -148,7 +167,10 @@ impl SpectralStudy {
             return Err("no elements".into());
         }
         let strict = self.mode == Mode::Strict;
-        if strict && tensor.name.starts_with("optimizer.") {
+        if self.skip.iter().any(|pattern| name_matches(pattern, &tensor.name)) {
+            return Err("listed to be skipped".into());
+        }
+        if strict && tensor.name.split('.').any(|part| part.starts_with("optimizer")) {
             return Err("state of an optimiser".into());
         }
         let operand = operand_of(&tensor.name, orientation);
@@ -173,6 +195,11 @@ impl SpectralStudy {
                 let view = |gate| View::Matrix { start: gate * shape[0] * cols, shape };
                 Ok((0..gates).map(|gate| part(label(gate), view(gate))).collect())
             }
+            [1, 1, ..]
+                if strict && tensor.shape.len() == 4 && !tensor.name.ends_with(".weight") =>
+            {
+                Err("a mask".into())
+            }
             [a, b, c, d] => Ok(match self.kernels {
                 Kernels::Flat if strict => {
                     vec![part(None, View::Matrix { start: 0, shape: [a, b * c * d] })]
@@ -193,6 +220,7 @@ impl SpectralStudy {
                 let view = |it| View::Matrix { start: it * rows * cols, shape: [rows, cols] };
                 Ok((0..count).map(|it| part(Some(it.to_string()), view(it))).collect())
             }
+            [_] => Err("one dimension".into()),
             _ => Err(format!("{} dimensions", tensor.shape.len()).into()),
         }
     }
@@ -203,15 +231,16 @@ fn is_qkv(name: &str) -> bool {
     name.split('.').any(|part| matches!(part, "c_attn" | "qkv" | "qkv_proj" | "in_proj_weight"))
 }
 
-/// Queries, keys and values: a third each of the outputs, or the whole if these are no three.
+/// Queries, keys and values: a third each of the outputs, or the whole if these are not three times the
+/// inputs, as where several queries share a key.
 fn thirds(
     rows: usize,
     cols: usize,
     operand: Operand,
     part: impl Fn(Option<String>, View) -> Part,
 ) -> Vec<Part> {
-    let outputs = if operand == Operand::Weight { cols } else { rows };
-    if !outputs.is_multiple_of(3) {
+    let [inputs, outputs] = if operand == Operand::Weight { [rows, cols] } else { [cols, rows] };
+    if outputs != 3 * inputs {
         return vec![part(None, View::Matrix { start: 0, shape: [rows, cols] })];
     }
     let third = outputs / 3;

@@ -1,12 +1,13 @@
 //! From a checkpoint to everything that is said of it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use weight_files::Checkpoint;
 
+use super::layer::ORIGINAL;
 use super::record::{Record, Store};
 use super::selection::{Part, Skipped};
 use super::summary::StudySummary;
@@ -71,7 +72,8 @@ impl SpectralStudy {
         self.validate()?;
         let mut file = Checkpoint::open(checkpoint)?;
         let tensors = file.tensors().to_vec();
-        let selected = self.select(&tensors);
+        let is_onnx = file.files().all(|it| it.extension().is_some_and(|it| it == "onnx"));
+        let selected = self.select(&tensors, is_onnx);
         let settings = serde_json::to_string(self).unwrap_or_default();
         let store = Store::new(cache.map(Path::to_owned), &settings)?;
         let parts: Vec<Part> = selected.iter().flatten().flatten().cloned().collect();
@@ -133,7 +135,7 @@ impl SpectralStudy {
         SpectralReport { summary, coverage, study: self.clone(), checkpoint, matrices }
     }
 
-    /// The record of every part, in their order, the largest first on the workers.
+    /// The record of every part, in their order; the tensors with most elements are read first.
     fn records(
         &self,
         file: &mut Checkpoint,
@@ -141,50 +143,71 @@ impl SpectralStudy {
         store: &Store,
         progress: &dyn Progress,
     ) -> Result<Vec<Record>, SpectralError> {
-        let mut order: Vec<usize> = (0..parts.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse((parts[index].elements, index)));
+        let mut tensors: Vec<Vec<usize>> = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            match tensors.last_mut() {
+                Some(of_tensor) if parts[of_tensor[0]].tensor == part.tensor => {
+                    of_tensor.push(index);
+                }
+                _ => tensors.push(vec![index]),
+            }
+        }
+        tensors.sort_by_key(|of_tensor| {
+            (std::cmp::Reverse(parts[of_tensor[0]].elements), of_tensor[0])
+        });
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = workers.min(parts.len()).max(1);
+        let workers = workers.min(tensors.len()).max(1);
         progress.begin("spectral", "matrices", parts.len() as u64);
-        let next = AtomicUsize::new(0);
-        let shared = Mutex::new((file, 0_u64, false));
+        let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let stopped = AtomicBool::new(false);
+        let file = Mutex::new(file);
         let found = side_by_side(vec![Vec::<f32>::new(); workers], |_, mut values| {
             let mut found = Vec::new();
-            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let part = &parts[index];
-                {
-                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    let (file, done, stopped) = &mut *shared;
-                    if *stopped || progress.update(*done, &part.name).is_break() {
-                        *stopped = true;
-                        return Err(SpectralError::Interrupted);
-                    }
-                    file.read(part.tensor, &mut values)?;
+            while let Some(of_tensor) = tensors.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let first = &parts[of_tensor[0]];
+                let read = file
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .read(first.tensor, &mut values);
+                read?;
+                for &index in of_tensor {
+                    let part = &parts[index];
+                    let stop = || {
+                        let said = progress.update(done.load(Ordering::Relaxed), &part.name);
+                        stopped.fetch_or(said.is_break(), Ordering::Relaxed) || said.is_break()
+                    };
+                    let record = self.record(part, &values, store, &stop)?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                    found.push((index, record));
                 }
-                let record = self.record(part, &values, store)?;
-                shared.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
-                found.push((index, record));
             }
             Ok(found)
         });
         progress.end();
+        let found: Result<Vec<_>, SpectralError> = found.into_iter().collect();
         let mut records: Vec<Option<Record>> = vec![None; parts.len()];
-        for (index, record) in found.into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
+        for (index, record) in found?.concat() {
             records[index] = Some(record);
         }
         records.into_iter().map(|it| it.ok_or(SpectralError::Interrupted)).collect()
     }
 
-    fn record(&self, part: &Part, tensor: &[f32], store: &Store) -> Result<Record, SpectralError> {
+    fn record(
+        &self,
+        part: &Part,
+        tensor: &[f32],
+        store: &Store,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Record, SpectralError> {
+        if stop() {
+            return Err(SpectralError::Interrupted);
+        }
         let values = part.values(tensor);
-        let what = format!("{} {:?} {}", part.name, part.shape(), part.layer_type());
-        let place = store.place(&what, &values);
+        let place = store.place(&part.key(), &values);
         if let Some(record) = place.as_deref().and_then(Store::load) {
             return Ok(record);
         }
-        let record = self.analyse(part, &values);
-        let record = record
-            .map_err(|source| SpectralError::Spectrum { tensor: part.name.clone(), source })?;
+        let record = self.analyse(part, &values, stop).ok_or(SpectralError::Interrupted)?;
         if let Some(place) = place {
             Store::save(&place, &record)?;
         }
@@ -193,19 +216,18 @@ impl SpectralStudy {
 }
 
 impl Matrix {
+    /// Whether there is no spectrum.
     fn is_not_finite(&self) -> bool {
         self.record.variants.first().is_some_and(|it| !it.columns.has_esd)
     }
 
     /// What could not be done.
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.is_not_finite() {
-            notes.push(format!("`{}` holds a value that is not finite", self.name));
-        }
-        let missing = self.record.missing.iter();
-        notes.extend(missing.map(|(variant, why)| format!("no {variant}: {why}")));
-        notes
+        let note = |(variant, why): &(String, String)| match variant.as_str() {
+            ORIGINAL => why.clone(),
+            variant => format!("no {variant}: {why}"),
+        };
+        self.record.missing.iter().map(note).collect()
     }
 }
 

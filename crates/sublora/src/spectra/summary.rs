@@ -17,7 +17,7 @@ pub struct StudySummary {
     pub skipped: usize,
     /// Matrices made of the tensors that were analysed.
     pub matrices: usize,
-    /// Matrices with an entry that is not finite.
+    /// Matrices without a spectrum: an entry is not finite, or nearly beyond the range of numbers.
     pub nonfinite: usize,
     /// WeightWatcher's plain means over the originals, sentinels included; in compat mode.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -64,8 +64,8 @@ impl SpectralStudy {
     /// Of records whose p-values are adjusted.
     pub(super) fn summarise(&self, records: &[Record]) -> Vec<NamedSummary> {
         let outcome = |before: &Variant, after: &Variant| LayerOutcome {
-            before: before.alpha,
-            after: after.alpha,
+            before: before.alpha(),
+            after: after.alpha(),
             collapsed: !after.reasons.is_empty(),
             p_adjusted: after.change.as_ref().and_then(|it| it.p_adj),
         };

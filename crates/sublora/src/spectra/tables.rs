@@ -40,9 +40,10 @@ pub(super) fn matrices(matrices: &[Matrix]) -> Result<Table, SpectralError> {
     let changes: Vec<_> = rows.iter().map(|(_, variant)| variant.change.clone()).collect();
     let columns: Vec<_> = rows.iter().map(|(_, variant)| variant.columns.clone()).collect();
     let estimates: Vec<_> = rows.iter().map(|(_, variant)| variant.estimates.clone()).collect();
+    let columns = known(&table(&columns)?)?;
     beside(&[
         table(&identities.collect::<Vec<_>>())?,
-        table(&columns)?,
+        columns,
         table(&estimates)?,
         optional::<ChangeColumns>(changes)?,
         table(&closings.collect::<Vec<_>>())?,
@@ -85,6 +86,22 @@ fn optional<T: Serialize + DeserializeOwned>(rows: Vec<Option<T>>) -> Result<Tab
     for is_there in is_there {
         let cells = if is_there { filled.next().cloned() } else { None };
         all.push(cells.unwrap_or_else(|| vec![Cell::Empty; there.columns().len()]))?;
+    }
+    Ok(all)
+}
+
+/// Without the numbers of matrices that have no spectrum.
+fn known(columns: &Table) -> Result<Table, SpectralError> {
+    let kept = ["has_esd", "status", "fit_status"];
+    let place = columns.columns().iter().position(|it| it.name == "has_esd");
+    let mut all = Table::new(columns.columns().to_vec())?;
+    for row in columns.rows() {
+        let has_spectrum = place.is_none_or(|it| row[it] == Cell::Boolean(true));
+        let cells = row.iter().zip(columns.columns()).map(|(cell, column)| {
+            let keep = has_spectrum || kept.contains(&column.name.as_str());
+            if keep { cell.clone() } else { Cell::Empty }
+        });
+        all.push(cells.collect())?;
     }
     Ok(all)
 }

@@ -83,9 +83,10 @@ fn every_tensor_is_analysed_or_listed_with_its_reason() {
     assert_eq!(found["experts.weight"], (2, ""));
     // Gates of PyTorch's LSTM, four of 12 rows each.
     assert_eq!((found["rnn.weight_hh_l0"].0, found["rnn.weight_ih_l0"].0), (4, 4));
-    assert_eq!(found["h.0.ln_1.weight"], (0, "1 dimensions"));
-    assert_eq!(found["tiny.weight"], (0, "4 eigenvalues, expected at least 8"));
-    assert_eq!(found["broken.weight"], (1, "`broken.weight` holds a value that is not finite"));
+    assert_eq!(found["h.0.ln_1.weight"], (0, "one dimension"));
+    assert_eq!(found["tiny.weight"], (0, "fewer eigenvalues than 8: 4"));
+    let expected = "no spectrum of `broken.weight`: entry 7 is NaN, not a finite number";
+    assert_eq!(found["broken.weight"], (1, expected));
     assert_eq!(
         (strict.summary.analysed, strict.summary.skipped, strict.summary.nonfinite),
         (9, 2, 1)
@@ -140,7 +141,7 @@ fn variants_come_after_the_original_and_failed_fits_enter_no_mean() {
     // What has no spectrum has no variant, and is in no mean.
     let broken = &of("broken.weight").record;
     assert_eq!(broken.variants.len(), 1);
-    assert_eq!(broken.variants[0].alpha, Err(FitFailure::NonFinite));
+    assert_eq!(broken.variants[0].alpha(), Err(FitFailure::NonFinite));
     for named in &report.summary.variants {
         let it = &named.summary;
         assert!(it.compared <= it.ok && it.ok + it.failed == it.layers, "{named:?}");
@@ -244,13 +245,13 @@ fn gates_compare_numbers_of_the_summary() {
     let study = SpectralStudy { widths: vec![BitWidth::new(2).unwrap()], ..quick() };
     let summary = study.run(&path, None, &()).unwrap().summary;
     let violations = |text: &str| text.parse::<Gate>().unwrap().violations(&summary);
-    assert_eq!(violations("nonfinite>0").unwrap(), ["nonfinite is 1, and nonfinite>0 fails"]);
+    assert_eq!(violations("nonfinite>0").unwrap(), ["nonfinite is 1: nonfinite>0"]);
     assert_eq!(violations("nonfinite > 1").unwrap(), [""; 0]);
     let collapsed = violations("collapsed>0").unwrap();
     assert_eq!(collapsed.len(), 1, "{collapsed:?}");
     assert!(collapsed[0].starts_with("2bit-tensor: collapsed is 1"), "{collapsed:?}");
     assert_eq!(violations("original:collapsed>0").unwrap(), [""; 0]);
-    assert_eq!(violations("layers==16").unwrap(), ["original: layers is 16, and layers==16 fails"]);
+    assert_eq!(violations("layers==16").unwrap(), ["original: layers is 16: layers==16"]);
     assert_eq!(violations("layers>=15").unwrap().len(), 2, "of every variant");
     assert!(violations("after.median>=0").unwrap().len() <= 2);
     // What was not computed fails rather than passes.
@@ -294,4 +295,86 @@ fn settings_that_make_no_sense() {
     let mut expected = quick();
     expected.comparison.limits.snr_db = 6.0;
     assert_eq!(other, expected);
+}
+
+/// A variant that cannot be made of a matrix leaves a gap under its own name, on the page too, and lets no
+/// condition pass.
+#[test]
+fn a_variant_that_cannot_be_made_is_missed_under_its_own_name() {
+    let (_folder, path) = checkpoint(&[
+        random("a.weight", &[32, 24]),
+        random("b.weight", &[32, 20]), // [d_out, d_in]: 12 does not divide 20
+    ]);
+    let study = SpectralStudy {
+        widths: vec![BitWidth::new(8).unwrap()],
+        granularities: vec!["group:12".parse().unwrap(), Granularity::Tensor],
+        ..quick()
+    };
+    let report = study.run(&path, None, &()).unwrap();
+    let names: Vec<&str> =
+        report.matrices[1].record.variants.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["original", "8bit-tensor"]);
+    assert!(coverage(&report)["b.weight"].1.starts_with("no 8bit-group:12: 20 inputs are no"));
+    let rows = tables::matrices(&report.matrices).unwrap();
+    let page = report.page(&rows, &tables::coverage(&report.coverage).unwrap()).unwrap().to_html();
+    assert!(page.contains("b, 8bit-group:12: no value"), "the heat map");
+    assert!(!page.contains("b, 8bit-tensor: no value"));
+    let violations =
+        |text: &str| text.parse::<Gate>().unwrap().violations(&report.summary).unwrap();
+    let expected = "8bit-group:12: only 1 of 2 matrices, which counts as collapsed>0";
+    assert_eq!(violations("collapsed>0"), [expected]);
+}
+
+#[test]
+fn a_record_is_of_these_values_read_this_way() {
+    let values = normal(3, 16 * 12 * 9);
+    let cache = tempfile::tempdir().unwrap();
+    let slices = |shape: &[usize]| {
+        let (_folder, path) = checkpoint(&[("a.weight", shape, values.clone())]);
+        let report = quick().run(&path, Some(cache.path()), &()).unwrap();
+        report.matrices[0].record.variants[0].columns.slices
+    };
+    assert_eq!((slices(&[16, 12, 3, 3]), slices(&[16, 3, 12, 3])), (9, 36));
+}
+
+#[test]
+fn what_is_no_weight_or_has_no_spectrum_is_said_and_enters_no_mean() {
+    let huge = normal(5, 30 * 20).iter().map(|it| it.signum() * f32::MAX).collect();
+    let (_folder, path) = checkpoint(&[
+        random("h.0.attn.bias", &[1, 1, 32, 32]), // a causal mask
+        random("h.0.attn.qkv_proj.weight", &[48, 24]), // two queries share a key and a value
+        random("optimizer_states.0.exp_avg", &[24, 24]),
+        random("skipped.weight", &[24, 24]),
+        ("huge.weight", &[30, 20], huge),
+    ]);
+    let study = SpectralStudy {
+        split_qkv: true,
+        skip: vec!["skip*".to_owned()],
+        widths: vec![BitWidth::new(4).unwrap()],
+        ..quick()
+    };
+    let report = study.run(&path, None, &()).unwrap();
+    let found = coverage(&report);
+    assert_eq!(found["h.0.attn.bias"], (0, "a mask"));
+    assert_eq!(found["h.0.attn.qkv_proj.weight"], (1, ""));
+    assert_eq!(found["optimizer_states.0.exp_avg"], (0, "state of an optimiser"));
+    assert_eq!(found["skipped.weight"], (0, "listed to be skipped"));
+    assert_eq!(found["huge.weight"].0, 1);
+    assert_eq!(report.summary.variants[0].summary.layers, 2);
+}
+
+#[test]
+fn a_setting_of_the_other_mode_is_refused() {
+    let (_folder, path) = checkpoint(&[random("a.weight", &[32, 24])]);
+    let error = |study: SpectralStudy| study.run(&path, None, &()).unwrap_err().to_string();
+    let compat = SpectralStudy { mode: Mode::Compat, split_qkv: true, ..quick() };
+    assert_eq!(error(compat), "`split_qkv` belongs to the mode `strict`");
+    let strict = SpectralStudy { clip_xmax: true, ..quick() };
+    assert_eq!(error(strict), "`clip_xmax` belongs to the mode `compat`");
+    let set = |text: &str| error(quick().overridden(&[text.to_owned()]).unwrap());
+    assert_eq!(set("estimation.farms.rows=0"), "`estimation.farms.rows` is 0, expected at least 1");
+    assert_eq!(
+        set("summary.confidence=7"),
+        "`summary.confidence` is 7, expected a number between 0 and 1"
+    );
 }
