@@ -378,7 +378,7 @@ fn without_shared_parts(names: &[&str]) -> Vec<String> {
     let mut parts: Vec<Vec<&str>> = names.iter().map(|name| name.split('.').collect()).collect();
     // From the end, and once turned round, from the start.
     for _ in 0..2 {
-        while parts.iter().all(|it| it.len() > 1) {
+        while !parts.is_empty() && parts.iter().all(|it| it.len() > 1) {
             let last = parts.first().and_then(|it| it.last().copied());
             if !parts.iter().all(|it| it.last().copied() == last) {
                 break;
