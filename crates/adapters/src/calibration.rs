@@ -106,6 +106,47 @@ pub(crate) enum Mode {
     At(BitWidth, Option<Scales>),
 }
 
+/// What is calibrated, whatever it quantises.
+pub(crate) trait Calibrated {
+    fn records(&self) -> &Records;
+
+    /// The scales of every width that was named, beside those known before.
+    fn fitted(&self) -> Result<Known, CalibrationError>;
+
+    /// Whether `params` can be its scales at a width.
+    fn check(&self, bits: BitWidth, params: &[Params]) -> Result<(), QuantizerError>;
+
+    /// What a state belongs to.
+    fn settings(&self) -> String;
+
+    /// Everything calibrated, as [`entries`] writes it.
+    fn state(&self) -> BTreeMap<String, Vec<f32>>;
+}
+
+/// Freezes what every one of `all` has seen, or changes none.
+pub(crate) fn finish(all: &[&dyn Calibrated]) -> Result<(), CalibrationError> {
+    let fitted = all.iter().map(|it| it.fitted()).collect::<Result<Vec<_>, _>>()?;
+    all.iter().zip(fitted).for_each(|(it, known)| it.records().finish(known));
+    Ok(())
+}
+
+/// Gives each the scales that its [`entries`] wrote, or changes none.
+pub(crate) fn restore<'a>(
+    all: impl IntoIterator<Item = (&'a dyn Calibrated, &'a BTreeMap<String, Vec<f32>>)>,
+) -> Result<(), CalibrationError> {
+    let parsed = all.into_iter().map(|(it, entries)| {
+        let known = it.records().parse(entries)?;
+        for (&bits, params) in &known {
+            it.check(bits, params).map_err(|source| it.records().failed(source))?;
+        }
+        Ok((it.records(), known))
+    });
+    for (records, known) in parsed.collect::<Result<Vec<_>, CalibrationError>>()? {
+        records.install(known);
+    }
+    Ok(())
+}
+
 impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();

@@ -29,7 +29,7 @@ use quantizers::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{self, Known, Mode, Records, Seen, entries};
+use crate::calibration::{self, Calibrated, Known, Mode, Records, Seen, entries};
 use crate::{CalibrationError, LearnedScales, straight_through};
 
 /// How a tensor is quantised, at any width. The default is symmetric, min-max, one scale an output
@@ -156,12 +156,7 @@ impl FakeQuantizer {
     /// If no calibration began, no value came by, one was not finite or could not be read, or the grid has
     /// no codes of a width; nothing is then changed, and the calibration goes on.
     pub fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        self.records.finish(self.fitted()?);
-        Ok(())
-    }
-
-    pub(crate) fn fitted(&self) -> Result<Known, CalibrationError> {
-        self.records.fitted(|observer, bits| observer.fit(self.how.grid.as_dyn(), bits))
+        calibration::finish(&[self])
     }
 
     /// Makes the scales of `widths` parameters of the module, from where calibration left them; with them
@@ -327,24 +322,29 @@ impl FakeQuantizer {
     /// [`CalibrationError::State`] for an entry that is no width, or has no partner of its length, and
     /// [`CalibrationError::Quantizer`] for scales that this tensor cannot have; nothing is then changed.
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        self.records.install(self.parsed(entries)?);
-        Ok(())
+        calibration::restore([(self as &dyn Calibrated, entries)])
     }
+}
 
-    pub(crate) fn parsed(
-        &self,
-        entries: &BTreeMap<String, Vec<f32>>,
-    ) -> Result<Known, CalibrationError> {
-        let known = self.records.parse(entries)?;
-        for (&bits, params) in &known {
-            let checked = self.at(bits).check(self.role.shape(), params);
-            checked.map_err(|source| self.records.failed(source))?;
-        }
-        Ok(known)
-    }
-
-    pub(crate) fn records(&self) -> &Records {
+impl Calibrated for FakeQuantizer {
+    fn records(&self) -> &Records {
         &self.records
+    }
+
+    fn fitted(&self) -> Result<Known, CalibrationError> {
+        self.records.fitted(|observer, bits| observer.fit(self.how.grid.as_dyn(), bits))
+    }
+
+    fn check(&self, bits: BitWidth, params: &[Params]) -> Result<(), QuantizerError> {
+        self.at(bits).check(self.role.shape(), params)
+    }
+
+    fn settings(&self) -> String {
+        Self::settings(self)
+    }
+
+    fn state(&self) -> BTreeMap<String, Vec<f32>> {
+        Self::state(self)
     }
 }
 

@@ -27,13 +27,14 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use counter_rng::Key;
 use quantizers::{
-    AnyRange, BitWidth, GradientQuantizer, Granularity, Grid, MinMax, Operand, Quantizer, Symmetric,
+    AnyRange, BitWidth, GradientQuantizer, Granularity, Grid, MinMax, Params, Quantizer,
+    QuantizerError, Symmetric,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{Known, Mode, Records, Seen, entries};
+use crate::CalibrationError;
+use crate::calibration::{self, Calibrated, Known, Mode, Records, Seen, entries};
 use crate::gradient_hook::GradientHook;
-use crate::{CalibrationError, Quantization};
 
 /// How gradients are rounded. The default is CPT's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,12 +103,7 @@ impl LayerGradient {
     /// If no calibration began, no gradient came by, one was not finite, or the grid has no codes of a
     /// width; nothing is then changed.
     pub fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        self.records.finish(self.fitted()?);
-        Ok(())
-    }
-
-    pub(crate) fn fitted(&self) -> Result<Known, CalibrationError> {
-        self.records.fitted(|observer, bits| observer.fit(&Symmetric {}, bits))
+        calibration::finish(&[self])
     }
 
     /// Goes to a width, calibrated or not.
@@ -157,27 +153,7 @@ impl LayerGradient {
     /// # Errors
     /// [`CalibrationError::State`] or [`CalibrationError::Quantizer`]; nothing is then changed.
     pub fn restore(&self, entries: &BTreeMap<String, Vec<f32>>) -> Result<(), CalibrationError> {
-        self.records.install(self.parsed(entries)?);
-        Ok(())
-    }
-
-    pub(crate) fn parsed(
-        &self,
-        entries: &BTreeMap<String, Vec<f32>>,
-    ) -> Result<Known, CalibrationError> {
-        let known = self.records.parse(entries)?;
-        for (&bits, params) in &known {
-            // One scale for a gradient of any size.
-            let one = Quantization::default().at(bits, Operand::Activation);
-            let one = Quantizer { granularity: Granularity::Tensor, ..one };
-            let checked = one.check([1, 1], params);
-            checked.map_err(|source| self.records.failed(source))?;
-        }
-        Ok(known)
-    }
-
-    pub(crate) fn records(&self) -> &Records {
-        &self.records
+        calibration::restore([(self as &dyn Calibrated, entries)])
     }
 
     /// `x`; its gradient is quantised at the width of now, whenever the backward pass comes.
@@ -203,5 +179,29 @@ impl LayerGradient {
         let pass = self.pass.load(Ordering::Relaxed);
         // A gradient that is not finite has no codes and stays, so that the optimiser sees it.
         GradientHook::new(move |gradient| drop(quantizer.quantize(gradient, bits, pass))).watch(x)
+    }
+}
+
+impl Calibrated for LayerGradient {
+    fn records(&self) -> &Records {
+        &self.records
+    }
+
+    fn fitted(&self) -> Result<Known, CalibrationError> {
+        self.records.fitted(|observer, bits| observer.fit(&Symmetric {}, bits))
+    }
+
+    /// One scale for a gradient of any size.
+    fn check(&self, bits: BitWidth, params: &[Params]) -> Result<(), QuantizerError> {
+        let granularity = Granularity::Tensor;
+        Quantizer { bits, granularity, ..Quantizer::default() }.check([1, 1], params)
+    }
+
+    fn settings(&self) -> String {
+        Self::settings(self)
+    }
+
+    fn state(&self) -> BTreeMap<String, Vec<f32>> {
+        Self::state(self)
     }
 }

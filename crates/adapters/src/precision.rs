@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use quantizers::BitWidth;
 
-use crate::calibration::Records;
+use crate::calibration::{self, Calibrated};
 use crate::{CalibrationError, FakeQuantizer, LayerGradient};
 
 /// Everything that calibration found in a model, to be stored beside its weights: in a safetensors file,
@@ -44,10 +44,7 @@ pub trait Precision {
     /// # Errors
     /// The first that fails; no quantiser is then changed.
     fn finish_calibration(&self) -> Result<(), CalibrationError> {
-        let all = [self.weights(), self.inputs()].concat();
-        let fitted = all.iter().map(|it| it.fitted()).collect::<Result<Vec<_>, _>>()?;
-        all.iter().zip(fitted).for_each(|(it, known)| it.records().finish(known));
-        Ok(())
+        calibration::finish(&quantizers(self))
     }
 
     /// As [`FakeQuantizer::learn_scales`] for `widths`, wherever scales of them were calibrated.
@@ -114,24 +111,18 @@ pub trait Precision {
     /// # Errors
     /// The first that fails; nothing is then changed.
     fn finish_gradient_calibration(&self) -> Result<(), CalibrationError> {
-        let all = self.gradients();
-        let fitted = all.iter().map(|it| it.fitted()).collect::<Result<Vec<_>, _>>()?;
-        all.iter().zip(fitted).for_each(|(it, known)| it.records().finish(known));
-        Ok(())
+        calibration::finish(&gradients(self))
     }
 
     /// Everything calibrated, bit for bit.
     fn calibration(&self) -> Calibration {
         let mut calibration = Calibration::default();
-        let quantizers = [self.weights(), self.inputs()].concat().into_iter();
-        let quantizers = quantizers.map(|it| (it.records(), it.settings(), it.state()));
-        let gradients = self.gradients().into_iter();
-        let gradients = gradients.map(|it| (it.records(), it.settings(), it.state()));
-        for (records, settings, state) in quantizers.chain(gradients) {
-            let name = records.name();
-            let tensors = state.into_iter().map(|(key, value)| (format!("{name}.{key}"), value));
+        for it in [quantizers(self), gradients(self)].concat() {
+            let name = it.records().name();
+            let tensors =
+                it.state().into_iter().map(|(key, value)| (format!("{name}.{key}"), value));
             calibration.tensors.extend(tensors);
-            calibration.settings.insert(name, settings);
+            calibration.settings.insert(name, it.settings());
         }
         calibration
     }
@@ -143,11 +134,9 @@ pub trait Precision {
     /// [`CalibrationError::NoSuchQuantizer`] for an entry that belongs to none,
     /// [`CalibrationError::OtherSettings`], or as [`FakeQuantizer::restore`]; nothing is then changed.
     fn restore_calibration(&self, stored: &Calibration) -> Result<(), CalibrationError> {
-        let (quantizers, gradients) = ([self.weights(), self.inputs()].concat(), self.gradients());
-        let names = quantizers.iter().map(|it| it.records().name());
-        let names = names.chain(gradients.iter().map(|it| it.records().name()));
+        let all = [quantizers(self), gradients(self)].concat();
         let mut parts: BTreeMap<String, BTreeMap<String, Vec<f32>>> =
-            names.map(|name| (name, BTreeMap::new())).collect();
+            all.iter().map(|it| (it.records().name(), BTreeMap::new())).collect();
         for (key, value) in &stored.tensors {
             // LAYER.ROLE, then BITS.FIELD.
             let (before, field) = key.rsplit_once('.').unwrap_or((key, ""));
@@ -156,27 +145,24 @@ pub trait Precision {
             let part = part.ok_or_else(|| CalibrationError::NoSuchQuantizer(key.clone()))?;
             part.insert(format!("{bits}.{field}"), value.clone());
         }
-        let check = |records: &Records, expected: String| match stored.settings.get(&records.name())
-        {
-            Some(stored) if *stored == expected => Ok(()),
-            stored => Err(CalibrationError::OtherSettings {
-                name: records.name(),
-                stored: stored.cloned().unwrap_or_default(),
-                expected,
-            }),
-        };
-        let mut known = Vec::new();
-        for it in &quantizers {
-            check(it.records(), it.settings())?;
-            known.push((it.records(), it.parsed(&parts[&it.records().name()])?));
+        for it in &all {
+            let (name, expected) = (it.records().name(), it.settings());
+            let stored = stored.settings.get(&name);
+            if stored != Some(&expected) {
+                let stored = stored.cloned().unwrap_or_default();
+                return Err(CalibrationError::OtherSettings { name, stored, expected });
+            }
         }
-        for it in &gradients {
-            check(it.records(), it.settings())?;
-            known.push((it.records(), it.parsed(&parts[&it.records().name()])?));
-        }
-        for (records, known) in known {
-            records.install(known);
-        }
-        Ok(())
+        calibration::restore(all.iter().map(|it| (*it, &parts[&it.records().name()])))
     }
+}
+
+/// Of weights, then of inputs.
+fn quantizers<P: Precision + ?Sized>(model: &P) -> Vec<&dyn Calibrated> {
+    let all = model.weights().into_iter().chain(model.inputs());
+    all.map(|it| it as &dyn Calibrated).collect()
+}
+
+fn gradients<P: Precision + ?Sized>(model: &P) -> Vec<&dyn Calibrated> {
+    model.gradients().into_iter().map(|it| it as &dyn Calibrated).collect()
 }

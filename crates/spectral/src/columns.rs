@@ -68,9 +68,6 @@ macro_rules! columns {
             /// Names, in order.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// What each column holds, in order.
-            pub const ABOUT: &[&str] = &[$(concat!($($about),+)),+];
-
             /// Values, in the order of [`Self::NAMES`].
             pub fn cells(&self) -> Vec<Cell> {
                 vec![$(self.$field.clone().into()),+]

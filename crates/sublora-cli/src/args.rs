@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use sublora::Orientation;
 use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
@@ -329,6 +330,16 @@ pub(crate) enum OrientationArg {
     Auto,
     Conv1d,
     Linear,
+}
+
+impl From<OrientationArg> for Orientation {
+    fn from(orientation: OrientationArg) -> Self {
+        match orientation {
+            OrientationArg::Auto => Self::Auto,
+            OrientationArg::Conv1d => Self::Conv1d,
+            OrientationArg::Linear => Self::Linear,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

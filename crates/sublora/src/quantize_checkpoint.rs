@@ -84,9 +84,7 @@ impl QuantizeCheckpoint {
     /// # Errors
     /// The offending key, with the keys or values that are known.
     pub fn overridden(self, overrides: &[String]) -> Result<Self, Error> {
-        let table = toml::Table::try_from(self).map_err(|error| Error::config(&error))?;
-        let table = crate::config::overridden(table, overrides)?;
-        table.try_into().map_err(|error| Error::config(&error))
+        crate::config::overridden(self, overrides)
     }
 
     /// Writes `checkpoint`, a safetensors file or a folder with `model.safetensors` or its shards, as

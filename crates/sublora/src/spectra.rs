@@ -101,9 +101,7 @@ impl SpectralStudy {
     /// # Errors
     /// The offending key, with the keys or values that are known.
     pub fn overridden(self, overrides: &[String]) -> Result<Self, Error> {
-        let table = toml::Table::try_from(self).map_err(|error| Error::config(&error))?;
-        let table = crate::config::overridden(table, overrides)?;
-        table.try_into().map_err(|error| Error::config(&error))
+        crate::config::overridden(self, overrides)
     }
 
     /// What can be said without a checkpoint.

@@ -28,6 +28,12 @@ pub(crate) trait ReadElements: Send {
     ) -> Result<(), TensorFault>;
 }
 
+/// Refuses elements that are not `byte_len` bytes.
+pub(crate) fn check_len(bytes: &[u8], byte_len: usize) -> Result<(), TensorFault> {
+    let (expected, found) = (byte_len as u64, bytes.len() as u64);
+    if expected == found { Ok(()) } else { Err(TensorFault::Length { expected, found }) }
+}
+
 /// An open checkpoint: every tensor is listed, none is in memory.
 ///
 /// Tensors are in the natural order of their names (`h.2` before `h.10`), the same in every format.

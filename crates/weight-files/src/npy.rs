@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::checkpoint::{Opened, ReadElements};
+use crate::checkpoint::{Opened, ReadElements, check_len};
 use crate::{Dtype, Error, TensorFault, TensorInfo};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -132,10 +132,7 @@ impl Header {
         bytes.clear();
         // One byte too many is enough to see that there are; it also lets an archive check its sum.
         reader.take(byte_len as u64 + 1).read_to_end(bytes)?;
-        if bytes.len() != byte_len {
-            let (expected, found) = (byte_len as u64, bytes.len() as u64);
-            return Err(TensorFault::Length { expected, found });
-        }
+        check_len(bytes, byte_len)?;
         let size = self.dtype.size().unwrap_or(1);
         if self.is_big_endian {
             bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use prost::Message;
 
-use crate::checkpoint::{Opened, ReadElements};
+use crate::checkpoint::{Opened, ReadElements, check_len};
 use crate::{Dtype, Error, FileFault, TensorFault, TensorInfo};
 
 #[derive(Message)]
@@ -208,12 +208,7 @@ impl ReadElements for Elements {
                 file.take(byte_len as u64).read_to_end(bytes)?;
             }
         }
-        if bytes.len() == byte_len {
-            Ok(())
-        } else {
-            let (expected, found) = (byte_len as u64, bytes.len() as u64);
-            Err(TensorFault::Length { expected, found })
-        }
+        check_len(bytes, byte_len)
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 use pytorch_reader::{DType as FileDtype, MAX_PICKLE_SIZE, PickleValue, PytorchReader, Tensor};
 use zip::ZipArchive;
 
-use crate::checkpoint::{Opened, ReadElements};
+use crate::checkpoint::{Opened, ReadElements, check_len};
 use crate::pickle_globals::check_globals;
 use crate::{Dtype, Error, FileFault, TensorFault, TensorInfo};
 
@@ -57,12 +57,7 @@ impl ReadElements for Elements {
         bytes: &mut Vec<u8>,
     ) -> Result<(), TensorFault> {
         *bytes = self.0[index].read()?; // in the order of this machine, which is little-endian
-        if bytes.len() == byte_len {
-            Ok(())
-        } else {
-            let (expected, found) = (byte_len as u64, bytes.len() as u64);
-            Err(TensorFault::Length { expected, found })
-        }
+        check_len(bytes, byte_len)
     }
 }
 

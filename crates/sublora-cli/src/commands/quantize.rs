@@ -1,9 +1,9 @@
 //! `sublora quantize`.
 
+use sublora::QuantizeCheckpoint;
 use sublora::quantizers::Half;
-use sublora::{Orientation, QuantizeCheckpoint};
 
-use crate::args::{Args, HalfArg, OrientationArg, Quantize};
+use crate::args::{Args, HalfArg, Quantize};
 use crate::bars::Bars;
 use crate::commands::Answer;
 use crate::failure::Failure;
@@ -19,11 +19,7 @@ pub(crate) fn run(args: &Args, quantize: &Quantize) -> Result<Answer, Failure> {
             HalfArg::F16 => Half::F16,
             HalfArg::Bf16 => Half::Bf16,
         }),
-        orientation: match quantize.orientation {
-            OrientationArg::Auto => Orientation::Auto,
-            OrientationArg::Conv1d => Orientation::Conv1d,
-            OrientationArg::Linear => Orientation::Linear,
-        },
+        orientation: quantize.orientation.into(),
         quantize_embeddings: quantize.embeddings,
         skip: quantize.skip.clone(),
     };

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sublora::spectral::{Bootstrap, Comparison, Estimation, Farms, Mode};
-use sublora::{Kernels, Orientation, SpectralReport, SpectralStudy};
+use sublora::{Kernels, SpectralReport, SpectralStudy};
 
-use crate::args::{Args, KernelsArg, ModeArg, OrientationArg, Spectral};
+use crate::args::{Args, KernelsArg, ModeArg, Spectral};
 use crate::bars::Bars;
 use crate::commands::Answer;
 use crate::failure::Failure;
@@ -73,11 +73,7 @@ fn study(spectral: &Spectral) -> SpectralStudy {
         },
         widths: spectral.quantize.clone(),
         granularities: spectral.granularity.clone(),
-        orientation: match spectral.orientation {
-            OrientationArg::Auto => Orientation::Auto,
-            OrientationArg::Conv1d => Orientation::Conv1d,
-            OrientationArg::Linear => Orientation::Linear,
-        },
+        orientation: spectral.orientation.into(),
         kernels: match spectral.kernels {
             KernelsArg::Pooled => Kernels::Pooled,
             KernelsArg::Slices => Kernels::Slices,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::RunConfig;
 use crate::Error;
 
@@ -13,21 +16,29 @@ impl RunConfig {
     /// The offending key, with the keys or values that are known.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
         let table = text.parse().map_err(|error| Error::config(&error))?;
-        let table = overridden(table, overrides)?;
+        let table = set_all(table, overrides)?;
         let config: Self = table.try_into().map_err(|error| Error::config(&error))?;
         config.validate()?;
         Ok(config)
     }
 }
 
-/// `table` with every `table.key=value` of `overrides` set.
+/// `settings` with every `table.key=value` of `overrides` set.
 ///
 /// # Errors
-/// An override that is none.
-pub(crate) fn overridden(
-    mut table: toml::Table,
+/// The offending key, with the keys or values that are known.
+pub(crate) fn overridden<T: Serialize + DeserializeOwned>(
+    settings: T,
     overrides: &[String],
-) -> Result<toml::Table, Error> {
+) -> Result<T, Error> {
+    let table = toml::Table::try_from(settings).map_err(|error| Error::config(&error))?;
+    let table = set_all(table, overrides)?;
+    table.try_into().map_err(|error| Error::config(&error))
+}
+
+/// # Errors
+/// An override that is none.
+fn set_all(mut table: toml::Table, overrides: &[String]) -> Result<toml::Table, Error> {
     for assignment in overrides {
         let (path, value) = assignment
             .split_once('=')

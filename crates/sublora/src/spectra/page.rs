@@ -346,17 +346,14 @@ impl SpectralReport {
              line. The dashed line upwards is the threshold xmin of the original, from which on it was \
              fitted.",
         );
-        let mut row = 0;
+        let shown = tables::chosen(rows, &SHOWN)?;
+        let mut cells = shown.rows().iter().cloned();
         for matrix in &self.matrices {
-            let count = matrix.record.variants.len();
-            let mut table = Table::new(rows.columns().to_vec())?;
-            for cells in &rows.rows()[row..row + count] {
-                table.push(cells.clone())?;
-            }
-            row += count;
-            let part = Section::new(matrix.name.clone())
-                .chart(spectrum(matrix), "")
-                .table(&tables::chosen(&table, &SHOWN)?, "");
+            let mut table = Table::new(shown.columns().to_vec())?;
+            let of_matrix = cells.by_ref().take(matrix.record.variants.len());
+            of_matrix.into_iter().try_for_each(|it| table.push(it))?;
+            let part =
+                Section::new(matrix.name.clone()).chart(spectrum(matrix), "").table(&table, "");
             section = section.details(part);
         }
         Ok(section)

@@ -93,9 +93,9 @@ impl Part {
     fn sides(&self) -> [usize; 3] {
         let ([rows, cols], slices) = match self.view {
             View::Matrix { shape, .. } | View::Columns { shape, .. } => (shape, 1),
-            View::Kernel { shape: [a, b, c, d], place } => {
-                let (sides, slices) = if a + b < c + d { ([c, d], a * b) } else { ([a, b], c * d) };
-                (sides, if place.is_some() { 1 } else { slices })
+            View::Kernel { shape, place } => {
+                let (sides, places) = kernel(shape);
+                (sides, if place.is_some() { 1 } else { places })
             }
         };
         [rows.max(cols), rows.min(cols), slices]
@@ -205,8 +205,8 @@ impl SpectralStudy {
                     vec![part(None, View::Matrix { start: 0, shape: [a, b * c * d] })]
                 }
                 Kernels::Slices => {
-                    let places = if a + b < c + d { a * b } else { c * d };
                     let shape = [a, b, c, d];
+                    let (_, places) = kernel(shape);
                     let view = |place| View::Kernel { shape, place: Some(place) };
                     (0..places).map(|it| part(Some(it.to_string()), view(it))).collect()
                 }
@@ -224,6 +224,11 @@ impl SpectralStudy {
             _ => Err(format!("{} dimensions", tensor.shape.len()).into()),
         }
     }
+}
+
+/// Sides of the matrices of a kernel and how many places it has: see [`Weights::kernel`].
+fn kernel([a, b, c, d]: [usize; 4]) -> ([usize; 2], usize) {
+    if a + b < c + d { ([c, d], a * b) } else { ([a, b], c * d) }
 }
 
 /// Queries, keys and values one after another in one matrix.

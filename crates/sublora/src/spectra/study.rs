@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use spectral::Mode;
 use weight_files::Checkpoint;
 
 use super::layer::ORIGINAL;
@@ -61,8 +62,8 @@ impl SpectralStudy {
     /// on their number.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read, an eigenvalue iteration that fails, or that `progress` asked for an
-    /// end: everything found so far is then in `cache`.
+    /// Settings that make no sense, a checkpoint that cannot be read, or that `progress` asked for an end:
+    /// everything found so far is then in `cache`.
     pub fn run(
         &self,
         checkpoint: &Path,
@@ -77,7 +78,13 @@ impl SpectralStudy {
         let settings = serde_json::to_string(self).unwrap_or_default();
         let store = Store::new(cache.map(Path::to_owned), &settings)?;
         let parts: Vec<Part> = selected.iter().flatten().flatten().cloned().collect();
-        let records = self.records(&mut file, &parts, &store, progress)?;
+        let mut records = self.records(&mut file, &parts, &store, progress)?;
+        self.adjust(&mut records);
+        let plain_means = match self.mode {
+            Mode::Compat => Self::plain_means(&records),
+            Mode::Strict => Vec::new(),
+        };
+        let variants = self.summarise(&records);
         let matrices: Vec<Matrix> = parts
             .iter()
             .zip(records)
@@ -105,34 +112,19 @@ impl SpectralStudy {
                 }
             })
             .collect();
-        Ok(self.report(checkpoint, matrices, coverage))
-    }
-
-    fn report(
-        &self,
-        checkpoint: &Path,
-        mut matrices: Vec<Matrix>,
-        coverage: Vec<Coverage>,
-    ) -> SpectralReport {
-        let mut records: Vec<Record> = matrices.iter().map(|it| it.record.clone()).collect();
-        self.adjust(&mut records);
         let analysed = coverage.iter().filter(|it| it.analysed).count();
-        let compat = self.mode == spectral::Mode::Compat;
         let summary = StudySummary {
             tensors: coverage.len(),
             analysed,
             skipped: coverage.len() - analysed,
             matrices: matrices.len(),
             nonfinite: matrices.iter().filter(|it| it.is_not_finite()).count(),
-            plain_means: if compat { Self::plain_means(&records) } else { Vec::new() },
-            variants: self.summarise(&records),
+            plain_means,
+            variants,
         };
-        for (matrix, record) in matrices.iter_mut().zip(records) {
-            matrix.record = record;
-        }
         let name = checkpoint.file_name().unwrap_or(checkpoint.as_os_str());
         let checkpoint = name.to_string_lossy().into_owned();
-        SpectralReport { summary, coverage, study: self.clone(), checkpoint, matrices }
+        Ok(SpectralReport { summary, coverage, study: self.clone(), checkpoint, matrices })
     }
 
     /// The record of every part, in their order; the tensors with most elements are read first.

@@ -71,7 +71,7 @@ impl SpectralStudy {
         };
         let named = |name: String| {
             let of_variant = records.iter().filter_map(|record| {
-                let after = record.variants.iter().find(|it| it.name == name)?;
+                let after = record.variant(&name)?;
                 Some(outcome(record.variants.first()?, after))
             });
             let layers: Vec<LayerOutcome> = of_variant.collect();
