@@ -6,6 +6,7 @@ mod baselines;
 mod blocks;
 mod cargo_sources;
 mod certificate;
+mod compression;
 mod config;
 mod error;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use certificate::{
     ArtifactRecord, Certificate, Certifier, Claim, Confidence, CorpusRecord, FileRecord,
     MetricName, Predictor, SampleRecord, Subject, Verification, verify,
 };
+pub use compression::{Compression, GateShare};
 pub use config::{
     BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, Scored, SubspaceConfig,
     TrainConfig, Units,
@@ -59,4 +61,4 @@ pub use spectra::{
     SpectralStudy, StudySummary,
 };
 pub use subspace::Subspace;
-pub use train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};
+pub use train::{At, Data, Direct, InSubspace, Outcome, Parameters, Point, Trainer};

@@ -10,12 +10,12 @@
 use std::collections::BTreeMap;
 
 use counter_rng::Key;
+use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Choice, Part, Plan};
-use crate::gate::sigmoid;
+use crate::gate::{GateCode, sigmoid};
 use crate::{
-    Allocation, AllocationError, Group, Layout, Projector, ProjectorError, ProjectorMethod, Shape,
-    Side, Tensor,
+    Allocation, AllocationError, Group, Layout, Projector, ProjectorMethod, Shape, Side, Tensor,
 };
 
 /// All parameters as a function of $\alpha$ and the gates.
@@ -61,7 +61,8 @@ struct Mask {
 }
 
 /// A number for one side of one group.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SideValue {
     /// The group.
     pub group: Group,
@@ -143,6 +144,18 @@ impl Allocated {
             }
         });
         Gates(masks.collect())
+    }
+
+    /// Whether gates that are stored as whole splits are splits at this moment.
+    pub fn is_settled(&self, moment: Moment) -> bool {
+        let (Some(gated), Moment::Training(progress)) = (&self.plan.gated, moment) else {
+            return true;
+        };
+        let gate = gated.gate.as_dyn();
+        gated.groups.iter().all(|&(_, width)| {
+            gate.code(width) != GateCode::Split
+                || gate.ramp(width, progress).sharpness.is_infinite()
+        })
     }
 
     /// Everything that was chosen or learned besides $\alpha$, as numbers below their limits.

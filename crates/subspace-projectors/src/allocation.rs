@@ -91,6 +91,16 @@ pub struct Choice {
     pub below: u64,
 }
 
+impl Plan {
+    /// What every number that is stored of this plan is below: its choices, then its gates.
+    pub fn limits(&self) -> Vec<u64> {
+        let gates = self.gated.iter().flat_map(|gated| {
+            gated.groups.iter().map(|&(_, width)| gated.gate.as_dyn().code(width).values(width))
+        });
+        self.choices.iter().map(|choice| choice.below).chain(gates).collect()
+    }
+}
+
 impl Part {
     /// Whether it has this tensor.
     pub fn holds(&self, tensor: &Tensor) -> bool {

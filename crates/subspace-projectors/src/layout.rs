@@ -54,7 +54,7 @@ pub enum Group {
 }
 
 /// The side of a low-rank product $B A$ that a tensor is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// The input side, random at the start.
     A,

@@ -140,6 +140,8 @@ fn what_is_stored_decodes_to_the_coded_gates() {
         let choices = allocated.choices(&logits);
         assert!(choices.iter().all(|it| it.value < it.below), "{choices:?}");
         let values: Vec<u64> = choices.iter().map(|it| it.value).collect();
+        let limits: Vec<u64> = choices.iter().map(|it| it.below).collect();
+        assert_eq!(allocated.plan().limits(), limits);
         let decoded = allocated.decode(&values).unwrap();
         let coded = allocated.gates(&logits, Moment::Coded);
         let alpha = normals("alpha", D);
