@@ -4,8 +4,8 @@
 use std::{env, fs, io};
 
 use report::{
-    Axis, BarChart, BarSeries, ColourScale, HeatMap, Mark, Page, Point, Reference, Section, Series,
-    Size, Svg, Table, XyChart, significant,
+    Axis, BarChart, CategorySeries, ColourScale, HeatMap, Mark, Page, Point, Reference, Section,
+    Series, Size, Svg, Table, XyChart, significant,
 };
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +186,7 @@ fn gates() -> Svg {
             .map(|it| (0..3).map(|seed| Some(noise(3 * it + seed).abs())).collect())
             .collect(),
         scale: ColourScale::Sequential,
+        range: Some((0.0, 1.0)),
         width: Size::HALF.width,
     }
     .to_svg()
@@ -194,9 +195,8 @@ fn gates() -> Svg {
 fn decomposition(stacked: bool) -> Svg {
     let parts = ["risk", "quantisation loss", "complexity", "sampling"];
     let sizes = [4.1, 0.12, 1.3, 0.35];
-    let series = parts.iter().zip(sizes).enumerate().map(|(part, (name, size))| BarSeries {
-        name: (*name).to_owned(),
-        values: (0..4).map(|it| Some(size * (1.0 + 0.2 * noise(part + 4 * it)))).collect(),
+    let series = parts.iter().zip(sizes).enumerate().map(|(part, (name, size))| {
+        CategorySeries::new(*name, (0..4).map(|it| Some(size * (1.0 + 0.2 * noise(part + 4 * it)))))
     });
     let categories =
         ["uniform, d = 1000", "learned, d = 1000", "uniform, d = 2000", "learned, d = 2000"];
@@ -287,8 +287,8 @@ fn hard_cases() -> Section {
         value_label: "difference".to_owned(),
         categories: vec![long("a long category "), "short".to_owned()],
         series: vec![
-            BarSeries { name: "one".to_owned(), values: vec![Some(-3.0), Some(2.0)] },
-            BarSeries { name: "other".to_owned(), values: vec![Some(1.0), None] },
+            CategorySeries::new("one", [Some(-3.0), Some(2.0)]),
+            CategorySeries::new("other", [Some(1.0), None]),
         ],
         stacked: false,
         width: Size::HALF.width,
