@@ -42,11 +42,12 @@ pub(crate) fn shorten_all<S: AsRef<str>>(
         return full;
     }
     let mut parts: Vec<Vec<&str>> = full.iter().map(|it| pieces(it).collect()).collect();
-    for drop in [drop_start, drop_end, drop_between] {
-        let is_long = |it: &&Vec<&str>| !fits(&it.concat());
-        let long: Vec<Vec<&str>> = parts.iter().filter(is_long).cloned().collect();
-        drop(&mut parts, &long);
-    }
+    let are_long = |it: &Vec<&str>| !fits(&it.concat());
+    drop_start(&mut parts, &are_long);
+    turn(&mut parts);
+    drop_start(&mut parts, &|it| are_long(&it.iter().rev().copied().collect()));
+    turn(&mut parts);
+    drop_between(&mut parts, &are_long);
     let shortened: Vec<String> = parts.iter().map(|it| it.concat()).collect();
     let cut = |kept| -> Vec<String> {
         shortened.iter().map(|it| cut(it, kept, limit, &measure)).collect()
@@ -63,36 +64,42 @@ pub(crate) fn shorten(text: &str, limit: f64, measure: impl Fn(&str) -> f64) -> 
     shorten_all(&[text], limit, measure).pop().unwrap_or_default()
 }
 
-/// Of the names that begin like one of `long`, drops the parts at the start that all of them share, but
-/// no name whole.
-fn drop_start<'a>(names: &mut [Vec<&'a str>], long: &[Vec<&'a str>]) {
-    let starts: HashSet<_> = long.iter().filter_map(|it| it.first()).collect();
+/// Of the names that begin like a long one, drops parts at the start that all of them share, until none
+/// is long, or only one part is left of one.
+fn drop_start(names: &mut [Vec<&str>], is_long: &impl Fn(&Vec<&str>) -> bool) {
+    let long = names.iter().filter(|it| is_long(it));
+    let starts: HashSet<_> = long.filter_map(|it| it.first().copied()).collect();
     let is_family = |it: &&mut Vec<&str>| it.first().is_some_and(|it| starts.contains(it));
     let mut family: Vec<_> = names.iter_mut().filter(is_family).collect();
     let Some(first) = family.first().map(|it| (*it).clone()) else { return };
-    let is_alone = family.iter().all(|it| **it == first);
+    if family.iter().all(|it| **it == first) {
+        return; // a name alone shares nothing
+    }
     let left = |it: &Vec<&str>| it.iter().filter(|part| **part != ELLIPSIS).count();
     let most = family.iter().map(|it| left(it)).min().unwrap_or(0).saturating_sub(1);
     let is_shared = |&at: &usize| family.iter().all(|it| it[at] == first[at]);
-    let count = (0..most).take_while(is_shared).count();
-    if count > 0 && !is_alone {
+    for _ in 0..(0..most).take_while(is_shared).count() {
+        if !family.iter().any(|it| is_long(it)) {
+            return;
+        }
         for name in &mut family {
-            name.splice(..count, [ELLIPSIS]);
+            let dropped = if name[0] == ELLIPSIS { 2 } else { 1 };
+            name.splice(..dropped, [ELLIPSIS]);
         }
     }
 }
 
-/// As [`drop_start`], at the end.
-fn drop_end<'a>(names: &mut [Vec<&'a str>], long: &[Vec<&'a str>]) {
-    let turn = |it: &Vec<&'a str>| it.iter().rev().copied().collect::<Vec<_>>();
-    let mut turned: Vec<_> = names.iter().map(turn).collect();
-    drop_start(&mut turned, &long.iter().map(turn).collect::<Vec<_>>());
-    names.clone_from_slice(&turned.iter().map(turn).collect::<Vec<_>>());
+/// Turns the parts of each name round.
+fn turn(names: &mut [Vec<&str>]) {
+    for name in names {
+        name.reverse();
+    }
 }
 
-/// Drops the other parts that all of `long` share; only where all have as many parts, so that it is
+/// Drops all other parts that the long ones share; only where these have as many parts, so that it is
 /// clear which are the same.
-fn drop_between<'a>(names: &mut [Vec<&'a str>], long: &[Vec<&'a str>]) {
+fn drop_between(names: &mut [Vec<&str>], is_long: &impl Fn(&Vec<&str>) -> bool) {
+    let long: Vec<Vec<&str>> = names.iter().filter(|it| is_long(it)).cloned().collect();
     let Some(first) = long.first() else { return };
     let is_like = |it: &&mut Vec<&str>| it.len() == first.len();
     if long.iter().any(|it| it.len() != first.len()) || long.iter().all(|it| it == first) {
@@ -159,8 +166,10 @@ mod tests {
     fn names_of_a_list_lose_what_they_share_and_keep_what_tells_them_apart() {
         let names = ["transformer.h.0.attn.c_attn.weight", "transformer.h.11.attn.c_attn.weight"];
         assert_eq!(short(&names, 35), names);
-        assert_eq!(short(&names, 34), ["…0.attn.c_attn.weight", "…11.attn.c_attn.weight"]);
-        assert_eq!(short(&names, 20), ["…0.…", "…11.…"]);
+        assert_eq!(short(&names, 34), ["…h.0.attn.c_attn.weight", "…h.11.attn.c_attn.weight"]);
+        assert_eq!(short(&names, 23), ["…0.attn.c_attn.weight", "…11.attn.c_attn.weight"]);
+        assert_eq!(short(&names, 17), ["…0.attn.c_attn.…", "…11.attn.c_attn.…"]);
+        assert_eq!(short(&names, 9), ["…0.…", "…11.…"]);
         // No name is left out whole.
         let names = ["transformer.weight", "transformer.h.0.weight"];
         assert_eq!(short(&names, 14), ["…weight", "…h.0.weight"]);
@@ -171,11 +180,11 @@ mod tests {
     #[test]
     fn a_name_of_another_kind_does_not_keep_the_others_long() {
         let names = ["misc", "transformer.h.0.weight", "transformer.h.1.weight"];
-        assert_eq!(short(&names, 12), ["misc", "…0.weight", "…1.weight"]);
+        assert_eq!(short(&names, 12), ["misc", "…h.0.weight", "…h.1.weight"]);
         // One that would fit is shortened like those that do not.
         let names =
             ["transformer.h.9.weight", "transformer.h.10.weight", "transformer.h.11.weight"];
-        assert_eq!(short(&names, 22), ["…9.weight", "…10.weight", "…11.weight"]);
+        assert_eq!(short(&names, 22), ["…h.9.weight", "…h.10.weight", "…h.11.weight"]);
     }
 
     #[test]

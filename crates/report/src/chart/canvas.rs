@@ -6,7 +6,7 @@ use maud::Render as _;
 
 use super::Svg;
 use super::look::{INK, Pen};
-use super::marks::{Area, dashes, hatching, marker, tenths};
+use super::marks::{Area, dashes, hatching, marker, stroke, tenths};
 use crate::names::clean;
 
 const FONTS: &str = "Arial, Helvetica, Liberation Sans, DejaVu Sans, sans-serif";
@@ -139,7 +139,7 @@ impl Canvas {
             self.dashed(format!("M{} {}h26", tenths(x), tenths(y)), colour, 2.0, dashes(*shape));
         }
         if matches!(sample, Sample::Marker | Sample::LineAndMarker) {
-            self.path(marker(*shape, x + 13.0, y), colour, 1.2, Some((colour, 1.0)));
+            self.path(marker(*shape, x + 13.0, y), colour, stroke(*shape), Some((colour, 1.0)));
         }
         if matches!(sample, Sample::Swatch) {
             self.swatch(Area { x: x + 4.0, y: y - 6.0, width: 22.0, height: 12.0 }, pen);

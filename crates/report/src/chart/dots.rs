@@ -7,7 +7,7 @@ use super::by_category::{height, lane, legend, pens, side};
 use super::canvas::{Canvas, Sample};
 use super::frame::{Frame, GRID, Plan, Side};
 use super::look::{INK, Pen};
-use super::marks::{across, marker, whisker};
+use super::marks::{across, marker, stroke, whisker};
 use super::{Axis, CategorySeries, Estimate, Size, Svg};
 use crate::significant;
 
@@ -95,7 +95,7 @@ fn dot(canvas: &mut Canvas, frame: Frame, y: f64, estimate: Estimate, pen: &Pen)
         canvas.path(whisker(frame.x(low), frame.x(high), y, false), colour, 1.4, None);
     }
     let x = frame.x(estimate.value);
-    canvas.path(marker(*shape, x, y), colour, 1.2, Some((colour, 1.0)));
+    canvas.path(marker(*shape, x, y), colour, stroke(*shape), Some((colour, 1.0)));
     let end = estimate.values().map(|it| frame.x(it)).fold(x + 3.0, f64::max);
     let text = significant(estimate.value, 4);
     canvas.text(end + 6.0, y + 4.0, &text, TextAnchor::Start, INK);

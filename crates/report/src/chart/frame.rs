@@ -17,6 +17,11 @@ pub(crate) const GRID: &str = "#8884";
 const LOWEST: f64 = 120.0;
 /// Between one plot and the next.
 const BETWEEN: f64 = 22.0;
+/// The height of names and numbers below a plot that stand level.
+const LEVEL: f64 = 24.0;
+/// From one number of an axis to the next: along a horizontal and upwards along a vertical one.
+const ALONG: f64 = 70.0;
+const UPWARD: f64 = 36.0;
 /// The widest name below a plot.
 const WIDEST: f64 = 150.0;
 
@@ -85,30 +90,29 @@ impl Plan<'_> {
         let size = Size { width: self.width, height: self.height.unwrap_or(0) };
         let (width, height) = size.clamped();
         let heading = Heading::new(self.title, &self.legend, &self.remark, width);
-        let x_names = Ticks::of(&self.x, WIDEST, 0.0);
-        let names_width = (0.4 * width).min(230.0);
         let total: f64 = self.plots.iter().map(|it| it.1).sum();
         let between = BETWEEN * (self.plots.len() as f64 - 1.0);
-
-        let labels = self.plots.iter().map(|(side, height)| {
-            let ticks = Ticks::of(side, names_width, *height);
-            ticks.widest() + 12.0 + if side.label().is_empty() { 8.0 } else { 26.0 }
-        });
-        let mut left = labels.fold(40.0, f64::max);
-        let slant = x_names.slant(width - left - self.right);
-        if slant == Slant::Rising {
-            left = left.max(0.77 * x_names.widest() + 4.0); // the first name begins to the left
-        }
-        let ticks_height =
-            if slant == Slant::Rising { 20.0 + 0.65 * x_names.widest() } else { 24.0 };
-        let below = ticks_height + if self.x.label().is_empty() { 6.0 } else { 26.0 };
-
-        let free = height - heading.height() - below - between;
-        let shares = match self.height {
+        let below = |ticks: f64| ticks + if self.x.label().is_empty() { 6.0 } else { 26.0 };
+        let free = height - heading.height() - between - below(LEVEL);
+        let share = match self.height {
             Some(_) => free.max(LOWEST * self.plots.len() as f64) / total.max(1.0),
             None => 1.0,
         };
-        let whole = heading.height() + shares * total + between + below;
+
+        let names_width = (0.4 * width).min(230.0);
+        let labels = self.plots.iter().map(|(side, height)| {
+            let ticks = Ticks::of(side, names_width, share * height / UPWARD);
+            ticks.widest() + 12.0 + if side.label().is_empty() { 8.0 } else { 26.0 }
+        });
+        let mut left = labels.fold(40.0, f64::max);
+        let x_names = Ticks::of(&self.x, WIDEST, 0.0);
+        let slant = x_names.slant(width - left - self.right);
+        let mut ticks_height = LEVEL;
+        if slant == Slant::Rising {
+            ticks_height = 20.0 + 0.65 * x_names.widest(); // by which the chart becomes higher
+            left = left.max(0.77 * x_names.widest() + 4.0); // the first name begins to the left
+        }
+        let whole = heading.height() + share * total + between + below(ticks_height);
         let mut canvas = Canvas::new(self.title, width, whole.ceil());
         heading.draw(&mut canvas);
 
@@ -116,7 +120,7 @@ impl Plan<'_> {
         let mut y = heading.height();
         for (index, (side, height)) in self.plots.iter().enumerate() {
             let width = (width - left - self.right).max(10.0);
-            let area = Area { x: left, y, width, height: shares * height };
+            let area = Area { x: left, y, width, height: share * height };
             let frame = Frame {
                 area,
                 x: self.x.place(area.x, area.width),
@@ -153,8 +157,8 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// Of a side that is `length` pixels long; names are at most `widest` pixels wide.
-    fn of(side: &Side, widest: f64, length: f64) -> Self {
+    /// Of a side that has room for `most` numbers; names are at most `widest` pixels wide.
+    fn of(side: &Side, widest: f64, most: f64) -> Self {
         match side {
             Side::Numbers { axis, range } => {
                 #[expect(
@@ -162,7 +166,7 @@ impl Ticks {
                     clippy::cast_sign_loss,
                     reason = "3 to 10"
                 )]
-                let target = (length / 60.0).clamp(3.0, 10.0) as usize;
+                let target = most.clamp(3.0, 10.0) as usize;
                 let marks = axis.marks(*range, target).into_iter();
                 let ticks = marks.map(|(at, text)| (at, text.clone(), text)).collect();
                 Self { ticks, are_names: false }
@@ -179,12 +183,11 @@ impl Ticks {
         self.ticks.iter().map(|it| text_width(&it.1, SMALL)).fold(0.0, f64::max)
     }
 
-    /// Names rise if they have no room side by side. Short ones of which not all can be shown stay level.
+    /// Names rise if they have no room side by side, unless they are numbers, of which some are enough.
     fn slant(&self, width: f64) -> Slant {
-        let count = self.ticks.len() as f64;
-        let is_wide = self.widest() + 6.0 > width / count;
-        let is_short = self.widest() < 50.0 && 14.0 * count > width;
-        if self.are_names && is_wide && !is_short { Slant::Rising } else { Slant::Level }
+        let is_wide = self.widest() + 6.0 > width / self.ticks.len() as f64;
+        let are_numbers = self.ticks.iter().all(|it| it.2.parse::<f64>().is_ok());
+        if self.are_names && is_wide && !are_numbers { Slant::Rising } else { Slant::Level }
     }
 }
 
@@ -192,7 +195,7 @@ impl Ticks {
 fn draw_x(canvas: &mut Canvas, frame: Frame, side: &Side, slant: Slant, labels: Option<f64>) {
     let Area { x, y, width, height } = frame.area;
     let bottom = y + height;
-    let ticks = Ticks::of(side, WIDEST, width);
+    let ticks = Ticks::of(side, WIDEST, width / ALONG);
     let mut free = f64::NEG_INFINITY; // from where on there is room for a label
     let mut grid = String::new();
     let mut marks = String::new();
@@ -230,7 +233,7 @@ fn draw_x(canvas: &mut Canvas, frame: Frame, side: &Side, slant: Slant, labels: 
 /// Ticks, grid and label of the vertical axis.
 fn draw_y(canvas: &mut Canvas, frame: Frame, side: &Side, widest: f64) {
     let Area { x, y, width, height } = frame.area;
-    let ticks = Ticks::of(side, widest, height);
+    let ticks = Ticks::of(side, widest, height / UPWARD);
     let mut grid = String::new();
     let mut marks = String::new();
     let room = 10.0; // for a label

@@ -59,6 +59,11 @@ pub(crate) fn marker(shape: usize, x: f64, y: f64) -> String {
     }
 }
 
+/// How wide the outline of a marker is. A cross is nothing else.
+pub(crate) fn stroke(shape: usize) -> f64 {
+    if shape % SHAPES == 4 { 2.2 } else { 1.2 }
+}
+
 /// A whisker from `from` to `to` on one axis, at `at` on the other, with its caps.
 pub(crate) fn whisker(from: f64, to: f64, at: f64, is_vertical: bool) -> String {
     let [start, end, before] = [from, to, at - 3.0].map(tenths);

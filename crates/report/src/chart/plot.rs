@@ -7,7 +7,7 @@ use super::canvas::{Canvas, SMALL, Sample};
 use super::frame::Frame;
 use super::legend::Entry;
 use super::look::{INK, Pen};
-use super::marks::{Area, dashes, marker, polyline, steps, whisker};
+use super::marks::{Area, dashes, marker, polyline, steps, stroke, whisker};
 use super::text::{fit, text_width};
 use super::thin::thin;
 use super::{Axis, Mark, Point, Reference, Series};
@@ -99,10 +99,9 @@ impl Plot<'_> {
         for (index, reference) in self.references.iter().enumerate() {
             self.reference(canvas, frame, ranges, index, reference);
         }
-        // A line alone, such as a fit, is drawn over the points that it has to be seen beside.
-        let is_line = |it: &(&Series, Pen)| matches!(it.0.mark, Mark::Line | Mark::Steps);
-        let (lines, others): (Vec<_>, Vec<_>) = self.pens().partition(is_line);
-        for (series, pen) in others.into_iter().chain(lines) {
+        let mut pens: Vec<_> = self.pens().collect();
+        pens.sort_by_key(|it| it.0.mark.level()); // and otherwise in their order
+        for (series, pen) in pens {
             self.lines(canvas, frame, series, &pen);
             self.markers(canvas, frame, series, &pen);
         }
@@ -222,17 +221,27 @@ impl Plot<'_> {
                 markers += &outline; // of those within two pixels, the first
             }
         }
-        canvas.path(whiskers, colour, 1.0, None);
-        canvas.path(markers, colour, 1.2, Some((colour, 0.7)));
+        canvas.path(whiskers, colour, 1.3, None);
+        canvas.path(markers, colour, stroke(*shape), Some((colour, 0.7)));
         for (point, outline) in named {
             canvas.titled(&point.describe(), |it| {
-                it.path(outline, colour, 1.2, Some((colour, 0.7)));
+                it.path(outline, colour, stroke(*shape), Some((colour, 0.7)));
             });
         }
     }
 }
 
 impl Mark {
+    /// Of marks that lie on one another, which is further up: steps, such as a frontier, run below the
+    /// points that make them; a line, such as a fit, over those that it has to be seen beside.
+    fn level(self) -> u8 {
+        match self {
+            Self::Steps => 0,
+            Self::Points | Self::LineAndPoints => 1,
+            Self::Line => 2,
+        }
+    }
+
     fn sample(self) -> Sample {
         match self {
             Self::Line | Self::Steps => Sample::Line,

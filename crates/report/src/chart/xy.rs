@@ -17,7 +17,7 @@ pub struct XyChart {
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn, the first at the bottom, except that lines alone are above all else.
+    /// What is drawn, the first at the bottom, except that steps are below all else and lines above.
     pub series: Vec<Series>,
     /// Lines to compare with, drawn below the series.
     pub references: Vec<Reference>,
