@@ -203,13 +203,64 @@ fn every_chart_is_xml_within_its_bounds() {
     }
 }
 
+fn is_level(node: &Node) -> bool {
+    node.has_tag_name("text") && !node.has_attribute("transform")
+}
+
+#[test]
+fn no_slanted_or_upward_text_leaves_the_chart() {
+    let mut count = 0;
+    for (chart, svg) in MARKET.iter() {
+        let document = Document::parse(svg.as_str()).unwrap();
+        let height = number(document.root_element(), "height");
+        let is_turned = |node: &Node| node.has_tag_name("text") && !is_level(node);
+        for node in document.descendants().filter(is_turned) {
+            let text = node.text().unwrap_or_default();
+            let length = text_width(text, node.attribute("font-size").unwrap().parse().unwrap());
+            let (x, y) = (number(node, "x"), number(node, "y"));
+            // Slanted text ends at (x, y), at 40 degrees; upward text has its middle there.
+            let (left, top, bottom) = match node.attribute("text-anchor") {
+                Some("end") => (x - 0.77 * length, y - 11.0, y + 0.65 * length),
+                _ => (x - 11.0, y - length / 2.0, y + length / 2.0),
+            };
+            let is_within = left > -6.0 && top > -6.0 && bottom < height + 6.0;
+            assert!(is_within, "{chart}: `{text}` {left}, {top} to {bottom} of {height}");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}"); // some are slanted, and every vertical axis has a label
+}
+
+#[test]
+fn no_text_lies_on_another_of_its_line() {
+    for (chart, svg) in MARKET.iter() {
+        let document = Document::parse(svg.as_str()).unwrap();
+        let is_centred = |it: &Node| is_level(it) && it.attribute("text-anchor") == Some("middle");
+        let mut texts: Vec<_> = document.descendants().filter(is_centred).collect();
+        texts.sort_by(|a, b| {
+            let place = |it: &Node| (number(*it, "y"), number(*it, "x"));
+            place(a).partial_cmp(&place(b)).unwrap()
+        });
+        for pair in texts.windows(2) {
+            let half = |it: &Node| text_width(it.text().unwrap_or_default(), 11) / 2.0;
+            let [(x1, y1), (x2, y2)] =
+                [0, 1].map(|it| (number(pair[it], "x"), number(pair[it], "y")));
+            let gap = x2 - x1 - half(&pair[0]) - half(&pair[1]);
+            assert!(
+                (y1 - y2).abs() > 8.0 || gap > -1.0,
+                "{chart}: {:?}",
+                pair.iter().map(Node::text).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
 #[test]
 fn no_text_leaves_the_chart() {
     for (chart, svg) in MARKET.iter() {
         let document = Document::parse(svg.as_str()).unwrap();
         let width = number(document.root_element(), "width");
-        let upright = |node: &Node| node.has_tag_name("text") && !node.has_attribute("transform");
-        for node in document.descendants().filter(upright) {
+        for node in document.descendants().filter(is_level) {
             let text = node.text().unwrap_or_default();
             let length = text_width(text, node.attribute("font-size").unwrap().parse().unwrap());
             let x = number(node, "x");

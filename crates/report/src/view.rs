@@ -112,9 +112,8 @@ impl TableView {
             }
             @if parts.len() > 1 {
                 @for (index, part) in parts.iter().enumerate() {
-                    div.table.paper {
-                        (self.part(part, &format!("{caption} ({} of {})", index + 1, parts.len())))
-                    }
+                    @let caption = format!("{caption} ({} of {})", index + 1, parts.len());
+                    div.table.paper { (self.part(part, caption.trim_start())) }
                 }
             }
         }
@@ -329,8 +328,8 @@ mod tests {
         assert!(html.contains(&format!("<td title=\"{}\">…h.0.weight</td>", names[0])), "{html}");
         assert!(html.contains("<td>misc</td>"), "{html}");
         let text = "left out, because it is a vector of as many values as the model has dimensions";
-        let html = super::tests::html(&TableView::new(&texts(&[text])));
-        assert!(html.contains(&format!("<td class=\"prose\">{text}</td>")), "{html}");
+        let cell = format!("<td class=\"prose\">{text}</td>");
+        assert!(super::tests::html(&TableView::new(&texts(&[text]))).contains(&cell));
     }
 
     #[test]

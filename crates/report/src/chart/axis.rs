@@ -4,9 +4,6 @@ use kuva::render::render_utils::generate_ticks;
 
 use crate::spelling::compact;
 
-/// The most labels on a logarithmic axis of many decades.
-const MOST_DECADES: f64 = 8.0;
-
 /// How an axis runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scale {
@@ -80,7 +77,7 @@ impl Axis {
         }
         let decades = range.1.log10() - range.0.log10();
         match self.scale {
-            Scale::Log if decades > 0.7 => log_marks(range, decades),
+            Scale::Log if decades > 0.7 => log_marks(range, decades, target),
             _ => linear_marks(range, target),
         }
     }
@@ -99,11 +96,11 @@ fn linear_marks(range: (f64, f64), target: usize) -> Vec<(f64, String)> {
 }
 
 /// 1, 2 and 5 of each decade, or where there are many, every decade, or every second, and so on.
-fn log_marks(range: (f64, f64), decades: f64) -> Vec<(f64, String)> {
+fn log_marks(range: (f64, f64), decades: f64, target: usize) -> Vec<(f64, String)> {
     let factors: &[f64] = if decades < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     #[expect(clippy::cast_possible_truncation, reason = "between -140 and 140")]
     let [first, last, every] =
-        [range.0.log10().floor(), range.1.log10().ceil(), (decades / MOST_DECADES).ceil()]
+        [range.0.log10().floor(), range.1.log10().ceil(), (decades / target.max(1) as f64).ceil()]
             .map(|it| it as i32);
     let exponents = (first..=last).filter(|it| it.rem_euclid(every.max(1)) == 0);
     let values =
@@ -167,16 +164,15 @@ mod tests {
             labels(&log, (3900.0, 9100.0)),
             ["4000", "5000", "6000", "7000", "8000", "9000"]
         );
-        // Of 30 decades every fourth, which is the eighth part, rounded up.
-        let every_fourth = ["1e−20", "1e−16", "1e−12", "1e−8", "0.0001", "1", "10000", "1e8"];
-        assert_eq!(labels(&log, (1e-20, 1e10)), every_fourth);
+        // Of 30 decades every sixth, which is the fifth part.
+        assert_eq!(labels(&log, (1e-20, 1e10)), ["1e−18", "1e−12", "1e−6", "1", "1000000"]);
     }
 
     #[test]
     fn an_axis_of_many_decades_has_labels() {
-        // 156 decades, of which every twentieth.
-        let expected = ["1e−140", "1e−120", "1e−100", "1e−80", "1e−60", "1e−40", "1e−20", "1"];
-        assert_eq!(labels(&Axis::log(""), (1e-146, 1e10)), expected);
+        // 150 decades, of which every thirtieth.
+        let expected = ["1e−120", "1e−90", "1e−60", "1e−30", "1"];
+        assert_eq!(labels(&Axis::log(""), (1e-140, 1e10)), expected);
     }
 
     #[test]

@@ -150,10 +150,17 @@ enum Slant {
     Rising,
 }
 
-/// What is marked on a side: where, what stands there, and the whole of it.
+/// What is marked on a side.
 struct Ticks {
-    ticks: Vec<(f64, String, String)>,
+    ticks: Vec<Tick>,
     are_names: bool,
+}
+
+/// A value, what stands beside it, and the whole of that.
+struct Tick {
+    at: f64,
+    shown: String,
+    full: String,
 }
 
 impl Ticks {
@@ -168,25 +175,30 @@ impl Ticks {
                 )]
                 let target = most.clamp(3.0, 10.0) as usize;
                 let marks = axis.marks(*range, target).into_iter();
-                let ticks = marks.map(|(at, text)| (at, text.clone(), text)).collect();
+                let ticks =
+                    marks.map(|(at, it)| Tick { at, shown: it.clone(), full: it }).collect();
                 Self { ticks, are_names: false }
             }
             Side::Names { names, .. } => {
-                let shown = fit_all(names, SMALL, widest).into_iter().zip(names).enumerate();
-                let ticks = shown.map(|(at, (shown, name))| (at as f64 + 1.0, shown, name.clone()));
-                Self { ticks: ticks.collect(), are_names: true }
+                let ticks = fit_all(names, SMALL, widest).into_iter().zip(names).enumerate();
+                let tick = |(at, (shown, name)): (usize, (String, &String))| Tick {
+                    at: at as f64 + 1.0,
+                    shown,
+                    full: name.clone(),
+                };
+                Self { ticks: ticks.map(tick).collect(), are_names: true }
             }
         }
     }
 
     fn widest(&self) -> f64 {
-        self.ticks.iter().map(|it| text_width(&it.1, SMALL)).fold(0.0, f64::max)
+        self.ticks.iter().map(|it| text_width(&it.shown, SMALL)).fold(0.0, f64::max)
     }
 
     /// Names rise if they have no room side by side, unless they are numbers, of which some are enough.
     fn slant(&self, width: f64) -> Slant {
         let is_wide = self.widest() + 6.0 > width / self.ticks.len() as f64;
-        let are_numbers = self.ticks.iter().all(|it| it.2.parse::<f64>().is_ok());
+        let are_numbers = self.ticks.iter().all(|it| it.full.parse::<f64>().is_ok());
         if self.are_names && is_wide && !are_numbers { Slant::Rising } else { Slant::Level }
     }
 }
@@ -199,7 +211,7 @@ fn draw_x(canvas: &mut Canvas, frame: Frame, side: &Side, slant: Slant, labels: 
     let mut free = f64::NEG_INFINITY; // from where on there is room for a label
     let mut grid = String::new();
     let mut marks = String::new();
-    for (at, shown, full) in &ticks.ticks {
+    for Tick { at, shown, full } in &ticks.ticks {
         let place = frame.x(*at);
         let half = match slant {
             Slant::Level => text_width(shown, SMALL) / 2.0 + 3.0,
@@ -238,7 +250,7 @@ fn draw_y(canvas: &mut Canvas, frame: Frame, side: &Side, widest: f64) {
     let mut marks = String::new();
     let room = 10.0; // for a label
     let mut taken: Option<f64> = None;
-    for (at, shown, full) in &ticks.ticks {
+    for Tick { at, shown, full } in &ticks.ticks {
         let place = frame.y(*at);
         if taken.is_some_and(|it| (it - place).abs() < room) {
             continue;

@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn both_axes_of_150_decades_have_labels() {
+        let svg = chart(Mark::Points, [(1e-130, 1e-130), (1e20, 1e20)]).to_svg();
+        let document = Document::parse(svg.as_str()).unwrap();
+        let labels = |anchor| {
+            let texts =
+                document.descendants().filter(|it| it.attribute("text-anchor") == Some(anchor));
+            texts.filter(|it| it.text().is_some_and(|it| it.starts_with("1e"))).count()
+        };
+        assert!(labels("middle") >= 4 && labels("end") >= 4, "{}", svg.as_str());
+    }
+
+    #[test]
     fn steps_keep_their_value_until_the_next_point() {
         let svg = chart(Mark::Steps, [(1.0, 100.0), (10.0, 10.0), (100.0, 1.0)]).to_svg();
         let path = outlines(&svg).pop().unwrap();
