@@ -102,3 +102,23 @@ pub(crate) fn lane(category: usize, lane: usize, lanes: usize) -> (f64, f64) {
 pub(crate) fn height(categories: usize, lanes: usize, lane: f64) -> f64 {
     ((lanes as f64 * lane + 10.0) * categories as f64).clamp(60.0, 90_000.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_place_is_not_drawn_and_an_interval_only_whole() {
+        let estimate = |value, low, high| Some(Estimate { value, interval: Some((low, high)) });
+        let values =
+            [estimate(2.0, 1.0, 3.0), estimate(2.0, 0.0, 3.0), estimate(0.0, 0.0, 0.0), None];
+        let series = CategorySeries::new("", values);
+        let drawn = |scale| (0..5).map(|it| series.drawable(it, scale)).collect::<Vec<_>>();
+        assert_eq!(drawn(Scale::Linear), [values[0], values[1], values[2], None, None]);
+        assert_eq!(drawn(Scale::Log), [values[0], Some(2.0.into()), None, None, None]);
+        assert_eq!(
+            Estimate { value: 2.0, interval: Some((1.0, 3.0)) }.describe(),
+            "2.000 [1.000, 3.000]"
+        );
+    }
+}

@@ -87,3 +87,26 @@ impl<'a> Heading<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Look;
+    use super::*;
+
+    #[test]
+    fn twelve_layers_and_the_rest_have_three_lines_in_half_a_page() {
+        let names: Vec<String> =
+            (0..12).map(|it| format!("layer {it}")).chain(["misc".to_owned()]).collect();
+        let entry =
+            |(place, name)| Entry { pen: Look::Place.pen(place), sample: Sample::Line, name };
+        let legend: Vec<_> = names.iter().map(String::as_str).enumerate().map(entry).collect();
+        let heading = Heading::new("Gates", &legend, "not shown: 1 of 2 points", 500.0);
+        let texts = |row: &Vec<Item>| row.iter().map(|it| it.text.clone()).collect::<Vec<_>>();
+        let rows: Vec<_> = heading.rows.iter().map(texts).collect();
+        assert_eq!(rows.concat()[..13], names);
+        assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 4]);
+        // One line of a title is 34 pixels, three of the legend 54, and the gap to the plot 10.
+        assert!((heading.height() - 98.0).abs() < 1e-9);
+        assert!((Heading::new("", &[], "", 500.0).height() - 18.0).abs() < 1e-9);
+    }
+}
