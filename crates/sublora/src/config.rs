@@ -199,14 +199,16 @@ pub struct CompressConfig {
     pub qat_steps: u64,
     /// Their constant learning rate.
     pub qat_learning_rate: f64,
-    /// Whether the gates of a learned allocation are trained in these steps, too, as they are stored.
-    pub qat_gates: bool,
+    /// Learning rate of the gates of a learned allocation in these steps, as a multiple of the others';
+    /// 0 leaves them where training ended. They are what is stored of them, so that a step may move a
+    /// whole coordinate to the other side: large rates do harm (docs/REPRODUCING.md).
+    pub qat_gate_rate: f64,
 }
 
 impl Default for CompressConfig {
     fn default() -> Self {
         let codebook = quantizers::KMeans::default().into();
-        Self { levels: 11, codebook, qat_steps: 0, qat_learning_rate: 5e-5, qat_gates: true }
+        Self { levels: 11, codebook, qat_steps: 0, qat_learning_rate: 5e-5, qat_gate_rate: 0.1 }
     }
 }
 

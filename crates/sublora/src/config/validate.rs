@@ -108,6 +108,9 @@ impl CompressConfig {
         if let Err(error) = quantizers::quantize(self.codebook.as_dyn(), &[0.0], NonZeroU8::MIN) {
             return Err(Error::Config(format!("`compress.codebook`: {error}")));
         }
+        if !(self.qat_gate_rate >= 0.0 && self.qat_gate_rate.is_finite()) {
+            return Err(Error::value("compress.qat_gate_rate", &self.qat_gate_rate, "0 or more"));
+        }
         above_zero("compress.qat_learning_rate", self.qat_learning_rate)
     }
 }

@@ -96,11 +96,10 @@ impl Run<'_> {
         resume: bool,
     ) -> Result<(LoraGpt2, Point, InSubspace), Error> {
         let compress = &self.config.compress;
-        let gate_rate = if compress.qat_gates { self.config.train.gate_rate } else { 0.0 };
         let config = TrainConfig {
             steps: compress.qat_steps,
             learning_rate: LearningRate::constant(compress.qat_learning_rate),
-            gate_rate,
+            gate_rate: compress.qat_gate_rate,
             ..self.config.train.clone()
         };
         let centroids: Vec<f32> =

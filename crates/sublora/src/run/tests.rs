@@ -205,6 +205,26 @@ fn every_allocation_begins_alike_and_goes_the_whole_way() {
 }
 
 #[test]
+fn gates_move_in_quantisation_aware_training_at_their_rate() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.2);
+    let [still, moved] = ["0", "100"].map(|rate| {
+        let rate = format!("compress.qat_gate_rate={rate}");
+        let learned = ["sublora.allocation_mode=learned", "base={ kind = \"random\" }", &rate];
+        let run = run(dir.path().join(&rate), &corpus, &learned, &());
+        run.train(false).unwrap();
+        let artifact = run.compress(false).unwrap();
+        let trained = std::fs::read(run.folder.join("train/best.safetensors")).unwrap();
+        (trained, artifact.allocation, Compression::read(&run.folder).unwrap())
+    });
+    assert_eq!(still.0, moved.0, "the same training");
+    assert_eq!(still.1, [2, 7], "{:?}", still.2.gates); // of 3 and 13, from halves, 1 and 6
+    assert_ne!(still.1, moved.1);
+    // 0 to 3 in 2 bits, 0 to 13 in 4: a byte, whatever the gates are.
+    assert_eq!((still.2.bits.allocation, moved.2.bits.allocation), (8, 8));
+}
+
+#[test]
 fn another_allocation_is_never_taken_for_the_one_that_was_trained() {
     let dir = tempfile::tempdir().unwrap();
     let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.2);
