@@ -180,7 +180,7 @@ impl Default for TrainConfig {
             learning_rate: LearningRate::default(),
             weight_decay: 0.01,
             clip: 1.0,
-            gate_rate: 1.0,
+            gate_rate: 5.0,
             eval_every: 200,
             eval_batches: 10,
         }
