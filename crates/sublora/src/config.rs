@@ -18,7 +18,7 @@ use subspace_projectors::AnyProjector;
 
 use crate::schedule::LearningRate;
 
-pub(crate) use parse::overridden;
+pub(crate) use parse::{first_difference, overridden, set_all};
 
 /// A whole run: train, compress, certify.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
