@@ -88,10 +88,10 @@ impl Sweep<'_> {
     /// runs failed is no error, but in the record.
     pub fn run(&self, limits: SweepLimits) -> Result<SweepRecord, Error> {
         let tasks = self.tasks()?;
-        self.open(&tasks)?;
         if limits.jobs.get() > 1 {
             check_side_by_side(&tasks)?;
         }
+        self.open(&tasks)?;
         let demands = self.demands(&tasks)?;
         let over = AtomicUsize::new(0);
         self.progress.tasks(0, tasks.len());

@@ -40,17 +40,22 @@ pub(crate) fn run(args: &Args, sweep: &Sweep) -> Result<Answer, Failure> {
         of_config.collect()?
     } else {
         let limits = limits(args, sweep, &of_config)?;
-        of_config.run(limits).map_err(|error| match error {
-            Error::Interrupted => {
-                Failure { hint: "the same command goes on".to_owned(), ..error.into() }
-            }
-            error => error.into(),
-        })?
+        of_config.run(limits).map_err(failure)?
     };
     let yes = record.runs.iter().all(|run| run.status == RunStatus::Finished);
     let said =
         if args.json { Answer::json(&record)? } else { Answer::done(summary(&record, &sweep.out)) };
     Ok(Answer { yes, ..said })
+}
+
+/// What stopped the whole sweep.
+fn failure(error: Error) -> Failure {
+    let hint = match error {
+        Error::Interrupted => "the same command goes on",
+        Error::RunExists(_) => "`--out` names a folder for the sweep alone",
+        error => return error.into(),
+    };
+    Failure { hint: hint.to_owned(), ..error.into() }
 }
 
 /// What `failed.txt` says.
@@ -87,11 +92,11 @@ fn limits(
 
 fn slurm(args: &Args, sweep: &Sweep, of_config: &sublora::Sweep<'_>) -> Result<Answer, Failure> {
     let hint = "the scripts need the whole path of the program and of its folders";
-    let failure = |error| Failure::new::<std::io::Error>(error, hint);
+    let no_path = |error| Failure::new::<std::io::Error>(error, hint);
     let absolute = |path: &Path| -> Result<String, Failure> {
-        Ok(std::path::absolute(path).map_err(failure)?.to_string_lossy().into_owned())
+        Ok(std::path::absolute(path).map_err(no_path)?.to_string_lossy().into_owned())
     };
-    let program = std::env::current_exe().map_err(failure)?;
+    let program = std::env::current_exe().map_err(no_path)?;
     let command = [
         program.to_string_lossy().into_owned(),
         "sweep".to_owned(),
@@ -104,7 +109,7 @@ fn slurm(args: &Args, sweep: &Sweep, of_config: &sublora::Sweep<'_>) -> Result<A
         "--device".to_owned(),
         args.device.clone(),
     ];
-    let submit = of_config.write_slurm(&command)?;
+    let submit = of_config.write_slurm(&command).map_err(failure)?;
     let tasks = of_config.tasks()?.len();
     if args.json {
         Answer::json(&serde_json::json!({ "submit": submit, "tasks": tasks }))
@@ -114,8 +119,12 @@ fn slurm(args: &Args, sweep: &Sweep, of_config: &sublora::Sweep<'_>) -> Result<A
 }
 
 fn task(args: &Args, of_config: &sublora::Sweep<'_>, place: usize) -> Result<Answer, Failure> {
-    let end = of_config.run_task(place)?;
-    let name = of_config.tasks()?.get(place).map(sublora::SweepTask::name).unwrap_or_default();
+    let tasks = of_config.tasks()?;
+    let Some(name) = tasks.get(place).map(sublora::SweepTask::name) else {
+        let message = format!("there is no task {place}, expected 0 to {}", tasks.len() - 1);
+        return Err(Failure::new(message, "the bases come first, then the runs"));
+    };
+    let end = of_config.run_task(place).map_err(failure)?;
     let failure = match end {
         TaskEnd::Done => None,
         TaskEnd::Failed(text) => Some(text),
