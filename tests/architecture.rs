@@ -10,7 +10,7 @@ use bounds::AnyBound;
 use corpus::AnyTokenizer;
 use quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use spectral::AnyEstimator;
-use subspace_projectors::AnyProjector;
+use subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
 use toml::Table;
 use walkdir::WalkDir;
 
@@ -182,8 +182,9 @@ fn every_config_parses() {
 const METHODS_HEAD: &str = "\
 # Methods
 
-Every tokenizer, projector, codebook, grid, range and bound by the `kind` it has in configuration files, with the
-first lines of its documentation. Written by `cargo test` from the registries; see EXTENDING.md.
+Every tokenizer, projector, allocation, gate, codebook, grid, range, estimator and bound by the `kind`
+it has in configuration files, with the first lines of its documentation. The kind of an allocation is
+`allocation_mode` in a table `[sublora]`, where `allocation_` stands before its settings. Written by `cargo test` from the registries; see EXTENDING.md.
 ";
 
 /// Like a lock file: an outdated table is rewritten, and the test fails so that it gets committed.
@@ -200,6 +201,8 @@ fn every_method_is_in_the_docs() {
     }
     section!("Tokenizers", AnyTokenizer);
     section!("Projectors", AnyProjector);
+    section!("Allocations", AnyAllocation);
+    section!("Gates", AnyGate);
     section!("Codebooks", AnyCodebook);
     section!("Grids", AnyGrid);
     section!("Ranges", AnyRange);

@@ -30,6 +30,23 @@ pub enum Site {
     Head,
 }
 
+impl Site {
+    /// The name of its adapter inside a block, or in the model for the head, with the input and output
+    /// width of the adapted part.
+    fn map_of(self, model: &Gpt2Config) -> (&'static str, [usize; 2]) {
+        let e = model.n_embd;
+        match self {
+            Self::Query => ("attn.c_attn.q", [e, e]),
+            Self::Key => ("attn.c_attn.k", [e, e]),
+            Self::Value => ("attn.c_attn.v", [e, e]),
+            Self::AttentionOutput => ("attn.c_proj.full", [e, e]),
+            Self::MlpUp => ("mlp.c_fc.full", [e, 4 * e]),
+            Self::MlpDown => ("mlp.c_proj.full", [4 * e, e]),
+            Self::Head => ("lm_head.full", [e, model.vocab_size]),
+        }
+    }
+}
+
 /// Which sites are adapted, and how. The default is the reference `SubLoRA` setting (arXiv:2312.17173)
 /// with its dropout of 0.1 left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,15 +151,32 @@ impl LoraConfig {
 
     /// Weights of the adapters in `model`, both of them valid.
     pub fn weight_count(&self, model: &Gpt2Config) -> u64 {
-        let (e, vocab, blocks) =
-            (model.n_embd as u64, model.vocab_size as u64, model.n_layer as u64);
-        let widths = self.sites.iter().map(|site| match site {
-            // Input and output width of the adapted part.
-            Site::Query | Site::Key | Site::Value | Site::AttentionOutput => blocks * (e + e),
-            Site::MlpUp | Site::MlpDown => blocks * (e + 4 * e),
-            Site::Head => e + vocab,
+        let sizes = self.sites.iter().map(|&site| {
+            let (_, [input, output]) = site.map_of(model);
+            let times = if site == Site::Head { 1 } else { model.n_layer as u64 };
+            times * (input as u64 + output as u64)
         });
-        self.rank as u64 * widths.sum::<u64>()
+        self.rank as u64 * sizes.sum::<u64>()
+    }
+
+    /// Names and shapes of the adapters in `model`, in its order: what [`adapt`](Self::adapt) would put
+    /// in, without a weight.
+    pub fn weights(&self, model: &Gpt2Config) -> Vec<(String, [usize; 2])> {
+        let mut weights = Vec::new();
+        let mut add = |prefix: &str, site: Site| {
+            if self.sites.contains(&site) {
+                let (name, [input, output]) = site.map_of(model);
+                weights.push((format!("{prefix}{name}.lora_A"), [self.rank, input]));
+                weights.push((format!("{prefix}{name}.lora_B"), [output, self.rank]));
+            }
+        };
+        for layer in 0..model.n_layer {
+            for site in Self::ALL_SITES.into_iter().filter(|&site| site != Site::Head) {
+                add(&format!("h.{layer}."), site);
+            }
+        }
+        add("", Site::Head);
+        weights
     }
 
     /// Freezes `base` and puts the adapters in: $A$ uniform on $\pm 1/\sqrt{d_{input}}$, $B$ zero. The

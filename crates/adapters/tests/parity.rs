@@ -31,6 +31,34 @@ fn read(name: &str) -> Fixture {
     tensors.iter().map(|(name, it)| (name.to_owned(), values(&it))).collect()
 }
 
+/// Every choice of sites, in the order of the model.
+#[test]
+fn weights_are_named_without_a_model() {
+    let model = Gpt2Config {
+        vocab_size: 11,
+        n_positions: 4,
+        n_embd: 6,
+        n_layer: 2,
+        n_head: 2,
+        ..Gpt2Config::default()
+    };
+    let base = PlainGpt2::zeros(&model, &Device::default()).unwrap();
+    for without in 0..=LoraConfig::ALL_SITES.len() {
+        let mut sites = LoraConfig::ALL_SITES.to_vec();
+        if without < sites.len() {
+            sites.remove(without);
+        }
+        let lora = LoraConfig { rank: 3, sites, ..LoraConfig::default() };
+        let adapted = lora.adapt(base.clone(), Key::from_seed(0)).unwrap();
+        let found = parameters(&adapted).into_iter().filter(|it| it.name.contains(".lora_"));
+        let found: Vec<(String, Vec<usize>)> = found.map(|it| (it.name, it.shape)).collect();
+        let named = lora.weights(&model).into_iter().map(|(name, shape)| (name, shape.to_vec()));
+        assert_eq!(named.collect::<Vec<_>>(), found);
+        let count: usize = found.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        assert_eq!(lora.weight_count(&model), count as u64);
+    }
+}
+
 /// Our path of an adapter, and the fixture's.
 fn fixture_name(path: &str) -> String {
     path.replace("attn.c_attn.", "attn.").replace("lm_head.full.", "lm_head.")

@@ -108,6 +108,16 @@ pub enum DecodeError {
         /// The symbol that could not be read.
         index: usize,
     },
+    /// A number that its limit excludes.
+    #[error("number {index} is {value}, expected below {below}")]
+    ChoiceAboveLimit {
+        /// Which number.
+        index: usize,
+        /// What was read.
+        value: u64,
+        /// Its limit.
+        below: u64,
+    },
     /// The bits decode, but the encoder would have written others.
     #[error("payload is not in canonical form")]
     NotCanonical,

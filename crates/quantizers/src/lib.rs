@@ -4,6 +4,7 @@
 
 mod bit_width;
 mod bits;
+mod choices;
 mod codebook;
 mod coded_vector;
 pub mod dorefa;
@@ -32,6 +33,7 @@ mod uniform;
 use std::num::NonZeroU8;
 
 pub use bit_width::BitWidth;
+pub use choices::{read_choices, write_choices};
 pub use codebook::Codebook;
 pub use coded_vector::{CodeLength, CodedVector};
 pub use entropy::{entropy_bits, krichevsky_trofimov_bits};

@@ -1,20 +1,32 @@
-//! The charts, and what they share: the finished element, sizes, colours.
+//! The charts, and what they share: the finished element and its size.
 
 mod axis;
 mod bars;
+mod by_category;
+mod canvas;
+mod dots;
 mod frame;
 mod heat_map;
+mod legend;
+mod look;
 mod marks;
+mod panels;
+mod plot;
+mod series;
 mod text;
 mod thin;
 mod xy;
 
 pub use axis::{Axis, Scale};
-pub use bars::{BarChart, BarSeries};
+pub use bars::BarChart;
+pub use by_category::{CategorySeries, Estimate};
+pub use dots::DotPlot;
 pub use heat_map::{ColourScale, HeatMap};
-#[cfg(test)]
+pub use look::Look;
+pub use panels::{Panel, Panels};
+pub use series::{Mark, Point, Reference, Series};
 pub(crate) use text::text_width;
-pub use xy::{Mark, Point, Reference, Series, XyChart};
+pub use xy::XyChart;
 
 /// A chart: one SVG element, complete, with a title, and without scripts, styles, fonts, links or ids,
 /// so that any number of them stand in one page.
@@ -54,13 +66,4 @@ impl Size {
     fn clamped(self) -> (f64, f64) {
         (f64::from(self.width.clamp(240, 10_000)), f64::from(self.height.clamp(160, 100_000)))
     }
-}
-
-/// Okabe and Ito's colours, which remain apart for every kind of colour vision, without the yellow,
-/// which does not show on white. Series are told apart by dashes, markers and hatching as well.
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
-
-/// The colour of series `index`.
-fn colour(index: usize) -> &'static str {
-    COLOURS[index % COLOURS.len()]
 }

@@ -7,8 +7,8 @@ use roxmltree::{Document, Node};
 
 use crate::chart::text_width;
 use crate::{
-    Axis, BarChart, BarSeries, ColourScale, HeatMap, Mark, Point, Reference, Scale, Series, Size,
-    Svg, XyChart,
+    Axis, BarChart, CategorySeries, ColourScale, DotPlot, Estimate, HeatMap, Look, Mark, Panel,
+    Panels, Point, Reference, Scale, Series, Size, Svg, XyChart,
 };
 
 const HOSTILE: &str = "</title><script>alert(\"&\")</script>]]> $x$ \u{0}\u{7} ' \u{202e}é漢 {} %";
@@ -31,35 +31,78 @@ fn numbers() -> Vec<(&'static str, Vec<f64>)> {
     ]
 }
 
-fn xy(values: &[f64], scale: Scale, mark: Mark, name: &str) -> Svg {
-    let axis = || Axis { label: name.to_owned(), scale };
+fn axis(scale: Scale, name: &str, values: &[f64]) -> Axis {
+    Axis { label: name.to_owned(), scale, ticks: values.iter().copied().take(3).collect() }
+}
+
+fn around(value: f64) -> (f64, f64) {
+    (value * 0.9, value * 1.1)
+}
+
+fn series(values: &[f64], mark: Mark, name: &str, look: Look) -> Series {
     let point = |(index, &value): (usize, &f64)| {
-        let interval = Some((value * 0.9, value * 1.1));
-        let (x_interval, y_interval) = (interval, interval);
+        let (x_interval, y_interval) = (Some(around(value)), Some(around(value)));
         let name = if index % 2 == 0 { name.to_owned() } else { String::new() };
         Point { x: value, y: values[values.len() - 1 - index], x_interval, y_interval, name }
     };
-    let series = |_| Series::new(name, mark, values.iter().enumerate().map(point));
+    Series::new(name, mark, values.iter().enumerate().map(point)).look(look)
+}
+
+fn references(values: &[f64], name: &str) -> Vec<Reference> {
     let label = || name.to_owned();
     let at = values.first().copied().unwrap_or(1.0);
+    vec![
+        Reference::Vertical { at, label: label() },
+        Reference::Horizontal { at, label: label() },
+        Reference::Between { from: at, to: 2.0, label: label() },
+        Reference::Diagonal { label: label() },
+    ]
+}
+
+fn xy(values: &[f64], scale: Scale, mark: Mark, name: &str) -> Svg {
+    let looks = [Look::Place, Look::Number(50), Look::Ramp(values.len() as f64), Look::Ink];
+    let series = looks.iter().cycle().take(7).map(|it| series(values, mark, name, *it));
+    let is_even = values.len().is_multiple_of(2);
     XyChart {
         title: name.to_owned(),
-        x: axis(),
-        y: axis(),
-        series: (0..7).map(series).collect(),
-        references: vec![
-            Reference::Vertical { at, label: label() },
-            Reference::Horizontal { at, label: label() },
-            Reference::Between { from: at, to: 2.0, label: label() },
-            Reference::Diagonal { label: label() },
-        ],
-        size: if values.len().is_multiple_of(2) {
-            Size::HALF
-        } else {
-            Size { width: 0, height: 0 }
-        },
+        x: axis(scale, name, &[]),
+        y: axis(scale, name, values),
+        series: series.collect(),
+        references: references(values, name),
+        size: if is_even { Size::HALF } else { Size { width: 0, height: 0 } },
     }
     .to_svg()
+}
+
+fn panels(values: &[f64], scale: Scale, name: &str) -> Svg {
+    let panel = |mark| Panel {
+        y: axis(scale, name, &[]),
+        series: vec![
+            series(values, mark, name, Look::Place),
+            Series::frontier(name, values.iter().map(|&it| (it, it))),
+        ],
+        references: references(values, name),
+        height: 0,
+    };
+    let mut panels = [Mark::Line, Mark::Steps].map(panel).to_vec();
+    panels.push(Panel::default()); // one without data
+    Panels { title: name.to_owned(), x: axis(scale, name, values), panels, width: 500 }.to_svg()
+}
+
+fn by_category(values: &[f64], name: &str) -> (Vec<String>, Vec<CategorySeries>) {
+    let values: Vec<f64> = values.iter().copied().take(40).collect();
+    let series = |sign: f64| {
+        let estimate = |value| Estimate { value: sign * value, interval: Some(around(value)) };
+        CategorySeries::new(name, values.iter().map(|&it| Some(estimate(it))).chain([None]))
+    };
+    let series = [1.0, -0.5, 0.0, 2.0, 1.0, 1.0, 1.0].map(series).to_vec();
+    (vec![name.to_owned(); values.len() + 2], series)
+}
+
+fn dots(values: &[f64], scale: Scale, name: &str) -> Svg {
+    let (categories, series) = by_category(values, name);
+    let (title, values) = (name.to_owned(), axis(scale, name, values));
+    DotPlot { title, values, categories, series, width: 500 }.to_svg()
 }
 
 fn heat_map(values: &[f64], scale: ColourScale, name: &str) -> Svg {
@@ -72,26 +115,16 @@ fn heat_map(values: &[f64], scale: ColourScale, name: &str) -> Svg {
         columns: vec![name.to_owned(); 3],
         values: values.iter().map(|&it| vec![Some(it), None]).collect(), // and no third column
         scale,
+        range: values.first().map(|&low| (low, low + 1.0)),
         width: 500,
     }
     .to_svg()
 }
 
 fn bars(values: &[f64], stacked: bool, name: &str) -> Svg {
-    let values: Vec<f64> = values.iter().copied().take(40).collect();
-    let series = |sign: f64| {
-        let values = values.iter().map(|&it| Some(sign * it)).chain([None]).collect();
-        BarSeries { name: name.to_owned(), values }
-    };
-    BarChart {
-        title: name.to_owned(),
-        value_label: name.to_owned(),
-        categories: vec![name.to_owned(); values.len() + 2],
-        series: [1.0, -0.5, 0.0, 2.0, 1.0, 1.0, 1.0].map(series).to_vec(),
-        stacked,
-        width: 500,
-    }
-    .to_svg()
+    let (categories, series) = by_category(values, name);
+    let (title, value_label) = (name.to_owned(), name.to_owned());
+    BarChart { title, value_label, categories, series, stacked, width: 500 }.to_svg()
 }
 
 /// What [`draw_market`] draws, once for all tests.
@@ -105,9 +138,11 @@ fn draw_market() -> Vec<(String, Svg)> {
         for name in ["", "alpha", HOSTILE, &long] {
             let mut add = |chart: String, svg| charts.push((format!("{chart}, {data}"), svg));
             for scale in [Scale::Linear, Scale::Log] {
-                for mark in [Mark::Line, Mark::Points, Mark::LineAndPoints] {
+                for mark in [Mark::Line, Mark::Steps, Mark::Points, Mark::LineAndPoints] {
                     add(format!("{scale:?} {mark:?}"), xy(&values, scale, mark, name));
                 }
+                add(format!("{scale:?} panels"), panels(&values, scale, name));
+                add(format!("{scale:?} dots"), dots(&values, scale, name));
             }
             for scale in [ColourScale::Diverging, ColourScale::Sequential] {
                 add(format!("{scale:?}"), heat_map(&values, scale, name));
@@ -168,13 +203,64 @@ fn every_chart_is_xml_within_its_bounds() {
     }
 }
 
+fn is_level(node: &Node) -> bool {
+    node.has_tag_name("text") && !node.has_attribute("transform")
+}
+
+#[test]
+fn no_slanted_or_upward_text_leaves_the_chart() {
+    let mut count = 0;
+    for (chart, svg) in MARKET.iter() {
+        let document = Document::parse(svg.as_str()).unwrap();
+        let height = number(document.root_element(), "height");
+        let is_turned = |node: &Node| node.has_tag_name("text") && !is_level(node);
+        for node in document.descendants().filter(is_turned) {
+            let text = node.text().unwrap_or_default();
+            let length = text_width(text, node.attribute("font-size").unwrap().parse().unwrap());
+            let (x, y) = (number(node, "x"), number(node, "y"));
+            // Slanted text ends at (x, y), at 40 degrees; upward text has its middle there.
+            let (left, top, bottom) = match node.attribute("text-anchor") {
+                Some("end") => (x - 0.77 * length, y - 11.0, y + 0.65 * length),
+                _ => (x - 11.0, y - length / 2.0, y + length / 2.0),
+            };
+            let is_within = left > -6.0 && top > -6.0 && bottom < height + 6.0;
+            assert!(is_within, "{chart}: `{text}` {left}, {top} to {bottom} of {height}");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}"); // some are slanted, and every vertical axis has a label
+}
+
+#[test]
+fn no_text_lies_on_another_of_its_line() {
+    for (chart, svg) in MARKET.iter() {
+        let document = Document::parse(svg.as_str()).unwrap();
+        let is_centred = |it: &Node| is_level(it) && it.attribute("text-anchor") == Some("middle");
+        let mut texts: Vec<_> = document.descendants().filter(is_centred).collect();
+        texts.sort_by(|a, b| {
+            let place = |it: &Node| (number(*it, "y"), number(*it, "x"));
+            place(a).partial_cmp(&place(b)).unwrap()
+        });
+        for pair in texts.windows(2) {
+            let half = |it: &Node| text_width(it.text().unwrap_or_default(), 11) / 2.0;
+            let [(x1, y1), (x2, y2)] =
+                [0, 1].map(|it| (number(pair[it], "x"), number(pair[it], "y")));
+            let gap = x2 - x1 - half(&pair[0]) - half(&pair[1]);
+            assert!(
+                (y1 - y2).abs() > 8.0 || gap > -1.0,
+                "{chart}: {:?}",
+                pair.iter().map(Node::text).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
 #[test]
 fn no_text_leaves_the_chart() {
     for (chart, svg) in MARKET.iter() {
         let document = Document::parse(svg.as_str()).unwrap();
         let width = number(document.root_element(), "width");
-        let upright = |node: &Node| node.has_tag_name("text") && !node.has_attribute("transform");
-        for node in document.descendants().filter(upright) {
+        for node in document.descendants().filter(is_level) {
             let text = node.text().unwrap_or_default();
             let length = text_width(text, node.attribute("font-size").unwrap().parse().unwrap());
             let x = number(node, "x");

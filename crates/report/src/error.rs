@@ -34,6 +34,12 @@ pub enum Error {
         /// The kind of the column.
         expected: Kind,
     },
+    /// A view of a table wants numbers where there are none.
+    #[error("there is no column `{name}` of numbers")]
+    NoNumbers {
+        /// The name of the column.
+        name: String,
+    },
     /// A row type that is no flat struct, or a value that no cell holds.
     #[error("`{row_type}` is no row of a table: {reason}")]
     Row {

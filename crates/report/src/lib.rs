@@ -4,9 +4,11 @@ mod cells;
 mod chart;
 mod columns;
 mod error;
+mod names;
 mod page;
 mod spelling;
 mod table;
+mod view;
 mod write_csv;
 mod write_json;
 mod write_parquet;
@@ -17,12 +19,13 @@ mod conformance;
 mod testing;
 
 pub use chart::{
-    Axis, BarChart, BarSeries, ColourScale, HeatMap, Mark, Point, Reference, Scale, Series, Size,
-    Svg, XyChart,
+    Axis, BarChart, CategorySeries, ColourScale, DotPlot, Estimate, HeatMap, Look, Mark, Panel,
+    Panels, Point, Reference, Scale, Series, Size, Svg, XyChart,
 };
 pub use error::Error;
 pub use page::{Page, Section};
-pub use spelling::significant;
+pub use spelling::{significant, with_spread};
 pub use table::{Cell, Column, Kind, Table};
+pub use view::TableView;
 
 use spelling::spell;

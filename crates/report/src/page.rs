@@ -2,16 +2,16 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::spelling::shorten;
-use crate::{Cell, Kind, Svg, Table, significant};
+use crate::{Svg, TableView};
 
 const STYLE: &str = include_str!("page.css");
 
 /// Pixels above which a chart has a page upright in print.
 const TALL: f64 = 660.0;
 
-/// Characters of the longest text in a table; of a longer one the middle is left out.
-const LONGEST: usize = 60;
+/// The width of a printed page across and upright, in points: A4 without margins of 12 mm.
+const ACROSS: f64 = 774.0;
+const UPRIGHT: f64 = 527.0;
 
 /// A self-contained HTML document: no scripts, no links but those within it, nothing to load.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +85,7 @@ impl Page {
                         @for (index, section) in self.sections.iter().enumerate() {
                             section id={ "section-" (index + 1) } {
                                 h2 { (section.title) }
-                                (section.body())
+                                (section.body(if section.is_tall() { UPRIGHT } else { ACROSS }))
                             }
                         }
                     }
@@ -107,7 +107,7 @@ pub struct Section {
 enum Block {
     Prose(String),
     Chart { svg: Svg, caption: String },
-    Table(Markup),
+    Table { view: TableView, caption: String },
     Details(Section),
 }
 
@@ -130,10 +130,10 @@ impl Section {
         self.block(Block::Chart { svg, caption: caption.into() })
     }
 
-    /// Adds a table and a caption, which may be empty. Floats are shown with four digits.
+    /// Adds a table, which may be a [`&Table`](crate::Table) as it is, and a caption, which may be empty.
     #[must_use]
-    pub fn table(self, table: &Table, caption: impl Into<String>) -> Self {
-        self.block(Block::Table(table_markup(table, &caption.into())))
+    pub fn table(self, table: impl Into<TableView>, caption: impl Into<String>) -> Self {
+        self.block(Block::Table { view: table.into(), caption: caption.into() })
     }
 
     /// Adds a part that is folded up until it is opened, and not printed unless it is: for one chart of many.
@@ -147,16 +147,26 @@ impl Section {
         self
     }
 
-    fn body(&self) -> Markup {
+    /// Whether it is printed upright.
+    fn is_tall(&self) -> bool {
+        self.blocks.iter().any(|block| match block {
+            Block::Chart { svg, .. } => svg.height() > TALL,
+            Block::Details(section) => section.is_tall(),
+            Block::Prose(_) | Block::Table { .. } => false,
+        })
+    }
+
+    /// What stands below the title; it is printed on a page that is `width` points wide.
+    fn body(&self, width: f64) -> Markup {
         let is_chart = |block: &Block| matches!(block, Block::Chart { .. });
         html! {
             @for run in self.blocks.chunk_by(|a, b| is_chart(a) && is_chart(b)) {
                 @match run {
                     [Block::Prose(paragraph)] => p { (paragraph) },
-                    [Block::Table(table)] => (table),
+                    [Block::Table { view, caption }] => (view.markup(caption, width)),
                     [Block::Details(section)] => details {
                         summary { (section.title) }
-                        (section.body())
+                        (section.body(width))
                     },
                     charts => div.charts {
                         @for chart in charts {
@@ -171,56 +181,6 @@ impl Section {
                 }
             }
         }
-    }
-}
-
-fn table_markup(table: &Table, caption: &str) -> Markup {
-    let class = |index: usize| match table.columns()[index].kind {
-        Kind::Integer | Kind::Float => Some("number"),
-        Kind::Text | Kind::Boolean => None,
-    };
-    html! {
-        // A box that scrolls has to be reachable without a mouse.
-        div.table tabindex="0" role="region" aria-label=(if caption.is_empty() { "Table" } else { caption }) {
-            table {
-                @if !caption.is_empty() { caption { (caption) } }
-                thead {
-                    tr {
-                        @for (index, column) in table.columns().iter().enumerate() {
-                            th scope="col" class=[class(index)] { (breakable(&column.name)) }
-                        }
-                    }
-                }
-                tbody {
-                    @for row in table.rows() {
-                        tr {
-                            @for (index, cell) in row.iter().enumerate() {
-                                @let text = show(cell);
-                                @let short = shorten(&text, LONGEST);
-                                td class=[class(index)] title=[(short != text).then_some(&text)] { (short) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `name`, which may be broken after an underscore.
-fn breakable(name: &str) -> Markup {
-    html! {
-        @for part in name.split_inclusive('_') { (part) wbr; }
-    }
-}
-
-fn show(cell: &Cell) -> String {
-    match cell {
-        Cell::Empty => "–".to_owned(),
-        Cell::Text(text) => text.clone(),
-        Cell::Integer(value) => value.to_string().replace('-', "−"),
-        Cell::Float(value) => significant(*value, 4),
-        Cell::Boolean(value) => if *value { "yes" } else { "no" }.to_owned(),
     }
 }
 
@@ -277,21 +237,6 @@ mod tests {
         assert_eq!(html.matches("<div class=\"charts\">").count(), 3); // two charts, one, and one
         assert_eq!(html.matches("<figure>").count(), 3);
         assert_eq!(html.matches("<figure class=\"tall\">").count(), 1);
-    }
-
-    #[test]
-    fn cells_are_shown_for_people() {
-        let html = page().to_html();
-        assert!(html.contains("<td>&lt;&amp;&gt;</td><td class=\"number\">9007199254740993</td><td class=\"number\">nan</td><td>no</td>"));
-        assert!(html.contains(
-            "<td>–</td><td class=\"number\">–</td><td class=\"number\">inf</td><td>–</td>"
-        ));
-        let name = "x".repeat(70);
-        let mut table = Table::new(every_kind_of_cell().columns()[..1].to_vec()).unwrap();
-        table.push(vec![Cell::Text(name.clone())]).unwrap();
-        let html = Page::new("").section(Section::new("").table(&table, "")).to_html();
-        let (head, tail) = ("x".repeat(29), "x".repeat(30));
-        assert!(html.contains(&format!("<td title=\"{name}\">{head}…{tail}</td>")));
     }
 
     #[test]

@@ -38,19 +38,31 @@ pub(crate) fn compact(value: f64, digits: usize) -> String {
     }
 }
 
-/// `text` in at most `limit` characters: of a longer one the middle is left out, since layer names
-/// differ at their ends. Characters that XML cannot hold are replaced.
-pub(crate) fn shorten(text: &str, limit: usize) -> String {
-    let is_allowed = |it: char| !it.is_control() && !('\u{fffe}'..='\u{ffff}').contains(&it);
-    let characters: Vec<char> =
-        text.chars().map(|it| if is_allowed(it) { it } else { '\u{fffd}' }).collect();
-    if characters.len() <= limit {
-        return characters.into_iter().collect();
+/// A mean and its spread, such as a standard deviation, for a person: the spread to two significant
+/// digits, the mean to the same place, as in `5.931 ± 0.012`. Every digit before the point is shown, and
+/// what is very large or small has a common power of ten: `(1.20 ± 0.03)e9`.
+pub fn with_spread(mean: f64, spread: f64) -> String {
+    let largest = mean.abs().max(spread);
+    let is_plain = (1e-4..1e7).contains(&largest);
+    let is_common = spread > 1e-12 * largest && largest > 1e-300;
+    if !mean.is_finite() || !spread.is_finite() || !is_common {
+        return format!("{} ± {}", significant(mean, 4), significant(spread, 2));
     }
-    let kept = limit.saturating_sub(1);
-    let (head, tail) = (kept / 2, kept - kept / 2);
-    let tail = &characters[characters.len() - tail..];
-    characters[..head].iter().chain(&['…']).chain(tail).collect()
+    let power = if is_plain { 0 } else { exponent(largest, 17) };
+    // The last place of the spread, which is rounded once, so that 0.0996 is 0.10.
+    let places = (power + 1 - exponent(spread, 2)).max(0).unsigned_abs() as usize;
+    let scaled = |value: f64| format!("{:.places$}", value / 10_f64.powi(power)).replace('-', "−");
+    let (mean, spread) = (scaled(mean), scaled(spread));
+    match power {
+        0 => format!("{mean} ± {spread}"),
+        _ => format!("({mean} ± {spread})e{power}").replace('-', "−"),
+    }
+}
+
+/// The power of ten of the first of `digits` digits of `value`, rounded.
+fn exponent(value: f64, digits: usize) -> i32 {
+    let rounded = format!("{value:.*e}", digits - 1);
+    rounded.split_once('e').and_then(|(_, it)| it.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -81,11 +93,26 @@ mod tests {
     }
 
     #[test]
-    fn long_names_lose_their_middle() {
-        assert_eq!(shorten("h.0.attn", 8), "h.0.attn");
-        assert_eq!(shorten("transformer.h.0.attn", 11), "trans….attn");
-        assert_eq!(shorten("äöü", 2), "…ü");
-        assert_eq!(shorten("abc", 0), "…");
-        assert_eq!(shorten("a\u{0}\nb\u{ffff}", 9), "a\u{fffd}\u{fffd}b\u{fffd}");
+    fn a_mean_ends_where_its_spread_does() {
+        let cases = [
+            (5.930_6, 0.012_4, "5.931 ± 0.012"),
+            (5.930_6, 0.099_6, "5.93 ± 0.10"), // rounded up to another place
+            (-0.5, 0.25, "−0.50 ± 0.25"),
+            (128_001.4, 2345.0, "128001 ± 2345"),
+            (0.0, 0.02, "0.000 ± 0.020"),
+            (0.001, 3.0, "0.0 ± 3.0"),
+            (1.203e9, 3.1e7, "(1.203 ± 0.031)e9"),
+            (2e-9, 1e-9, "(2.0 ± 1.0)e−9"),
+            (2.0, 0.0, "2.000 ± 0"),
+            (2.0, f64::NAN, "2.000 ± nan"),
+            (f64::INFINITY, 1.0, "inf ± 1.0"),
+            (2.0, -1.0, "2.000 ± −1.0"), // no spread, but what was given
+            (2.0, 1e-30, "2.000 ± 1.0e−30"),
+            (f64::MAX, f64::MAX, "(1.8 ± 1.8)e308"),
+            (5e-324, 5e-324, "4.941e−324 ± 4.9e−324"),
+        ];
+        for (mean, spread, expected) in cases {
+            assert_eq!(with_spread(mean, spread), expected);
+        }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Heavy-tailed spectra of a checkpoint's weights, before and after quantisation
     Spectral(Spectral),
-    /// Every tokenizer, projector, codebook, grid, range, estimator and bound, a line each
+    /// Every tokenizer, projector, allocation, gate, codebook, grid, range, estimator and bound
     List {
         /// Only this family
         what: Option<Family>,
@@ -350,6 +350,8 @@ impl From<OrientationArg> for Orientation {
 pub(crate) enum Family {
     Tokenizers,
     Projectors,
+    Allocations,
+    Gates,
     Codebooks,
     Grids,
     Ranges,

@@ -31,6 +31,7 @@ const PATH: &str = "check the path, and that it may be read and written";
 impl From<&sublora::Error> for Failure {
     fn from(error: &sublora::Error) -> Self {
         use sublora::Error;
+        use sublora::subspace_projectors::AllocationError as Allocation;
         let hint = match error {
             Error::Corpus(error) => return error.into(),
             Error::Interrupted => {
@@ -67,8 +68,14 @@ impl From<&sublora::Error> for Failure {
             Error::File(_) => PATH,
             Error::Panicked(_) => "try fewer `--jobs`, a smaller batch, or another `--device`",
             Error::Device(_) => "try a smaller batch, or another `--device`",
-            Error::Projector(_) | Error::Layout(_) => {
+            Error::Allocation(Allocation::Dimension(_)) | Error::Layout(_) => {
                 "set `sublora.intrinsic_dim` to at most the trained weights"
+            }
+            Error::Allocation(Allocation::OtherCode { .. }) => {
+                "the artifact and the configuration have to be of one run"
+            }
+            Error::Allocation(_) => {
+                "change `sublora.intrinsic_dim` or the settings `sublora.allocation_...`"
             }
             Error::Checkpoint(_) => {
                 "a GPT-2 folder has `config.json` and `model.safetensors` or `pytorch_model.bin`"

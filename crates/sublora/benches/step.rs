@@ -16,7 +16,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, cross_entropy, score};
-use sublora::{BaseIdentity, InSubspace, Parameters, Spec, Subspace, SubspaceConfig, TrainConfig};
+use sublora::{
+    At, BaseIdentity, InSubspace, Parameters, Spec, Subspace, SubspaceConfig, TrainConfig,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,6 +54,7 @@ fn spec() -> Spec {
         sublora: Some(SubspaceConfig {
             intrinsic_dim: 10_000,
             projector: subspace_projectors::Rdkronqr::default().into(),
+            ..SubspaceConfig::default()
         }),
     }
 }
@@ -71,8 +74,8 @@ fn time_step() -> Vec<f64> {
     let spec = spec();
     let base = spec.random_base(&device).expect("the published shape");
     let (mut model, layout) = spec.assemble(base).expect("the published sites");
-    let projector = spec.projector(&layout).expect("a dimension below D").expect("a subspace");
-    let subspace = Subspace::new(&model, layout, projector).expect("a working device");
+    let allocated = spec.allocated(&layout).expect("a dimension below D").expect("a subspace");
+    let subspace = Subspace::new(&model, layout, allocated).expect("a working device");
     let mut parameters = InSubspace::new(subspace, &TrainConfig::default(), &device);
     let (x, y) = window(&device);
     (0..WARM_UP + REPEATS)
@@ -81,7 +84,8 @@ fn time_step() -> Vec<f64> {
             let hidden = model.hidden(x.clone()).reshape([SEQ, 768]);
             let loss = cross_entropy(&model.head_factors(hidden), &y);
             let grads = GradientsParams::from_grads(loss.backward(), &model);
-            let moved = parameters.step(model.clone(), grads, 5e-3);
+            let moved =
+                parameters.step(model.clone(), grads, At { learning_rate: 5e-3, progress: 1.0 });
             model = moved.expect("a working device");
             start.elapsed().as_secs_f64()
         })

@@ -6,15 +6,17 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `SUBLORA` and a zero byte |
-//! | 4 | version, 1 |
+//! | 4 | version, 2 |
 //! | 4 | length $h$ of the header |
 //! | $h$ | the [`Spec`] as JSON: fixed before training, not paid for |
-//! | rest but 32 | the payload, a [`CodedVector`]: its bits are the code length $K$ |
+//! | rest but 32 | the payload, a [`CodedVector`] and the allocation: their bits are the code length $K$ |
 //! | 32 | SHA-256 of everything before |
 //!
-//! The payload delimits itself and names its dimension and levels; it decodes to the coordinates
-//! $\alpha$, and $\theta_0 + P\alpha$ is computed on the host in a fixed order: the adapter weights
-//! have the same bits on every backend.
+//! The coded vector delimits itself and names its dimension and levels; it decodes to the coordinates
+//! $\alpha$. The allocation is what was chosen or learned of who receives them: a ratio, the numbers of a
+//! table, gates, each in as many bits as it has possibilities ([`quantizers::write_choices`]); nothing
+//! for `uniform`. $\theta_0 + P\alpha$ is computed on the host in a fixed order: the adapter weights have
+//! the same bits on every backend.
 
 use std::path::Path;
 
@@ -22,7 +24,7 @@ use adapters::LoraGpt2;
 use burn::tensor::Device;
 use corpus::Sha256Hash;
 use gpt2_model::{Gpt2Config, PlainGpt2};
-use quantizers::CodedVector;
+use quantizers::{CodedVector, read_choices, write_choices};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::FileError;
@@ -31,7 +33,7 @@ use crate::subspace::Subspace;
 use crate::{Error, atomic};
 
 const MAGIC: &[u8; 8] = b"SUBLORA\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const WHAT: &str = "artifact";
 /// Longest header that is read.
 const MAX_HEADER: usize = 1 << 20;
@@ -47,8 +49,11 @@ const COORDINATES_PER_BYTE: u64 = 1 << 10;
 pub struct Artifact {
     /// What the decoder is told.
     pub spec: Spec,
-    /// What is paid for.
+    /// What is paid for: the coordinates,
     pub payload: CodedVector,
+    /// and what was chosen or learned of their allocation, in the order of
+    /// [`Plan::limits`](subspace_projectors::Plan::limits).
+    pub allocation: Vec<u64>,
 }
 
 /// Where the bits of the code length go.
@@ -65,29 +70,35 @@ pub struct CodeLength {
     pub symbols: u64,
     /// Zeros up to a whole byte.
     pub padding: u64,
+    /// Ratio, table or gates of the allocation, in whole bytes.
+    pub allocation: u64,
     /// The choice among the configurations tried.
     pub configuration: u64,
 }
 
 impl CodeLength {
-    /// Of a payload chosen among `configurations` runs, each of which a decoder can tell apart.
-    pub fn of(payload: &CodedVector, configurations: u64) -> Self {
-        let length = payload.length();
-        Self {
+    /// Of an artifact chosen among `configurations` runs, each of which a decoder can tell apart.
+    ///
+    /// # Errors
+    /// An allocation that does not fit its spec.
+    pub fn of(artifact: &Artifact, configurations: u64) -> Result<Self, Error> {
+        let length = artifact.payload.length();
+        Ok(Self {
             header: length.header as u64,
             codebook: length.codebook as u64,
             counts: length.counts as u64,
             symbols: length.symbols as u64,
             padding: length.padding as u64,
+            allocation: 8 * artifact.allocation_bytes()?.len() as u64,
             // The binary logarithm, rounded up.
             configuration: u64::from(u64::BITS - configurations.saturating_sub(1).leading_zeros()),
-        }
+        })
     }
 
     /// $K$ in bits; `u64::MAX` where that is too small, which no payload is.
     pub fn total(&self) -> u64 {
-        let Self { header, codebook, counts, symbols, padding, configuration } = *self;
-        [header, codebook, counts, symbols, padding, configuration]
+        let Self { header, codebook, counts, symbols, padding, allocation, configuration } = *self;
+        [header, codebook, counts, symbols, padding, allocation, configuration]
             .into_iter()
             .fold(0, u64::saturating_add)
     }
@@ -103,7 +114,7 @@ impl Artifact {
         let length = u32::try_from(header.len()).ok().filter(|_| header.len() <= MAX_HEADER);
         let length =
             length.ok_or_else(|| Error::value("header", &header.len(), "at most 1 MiB"))?;
-        let payload = self.payload.to_bytes();
+        let payload = [self.payload.to_bytes(), self.allocation_bytes()?].concat();
         check_room(self.payload.symbols().len() as u64, payload.len()).map_err(Error::Config)?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
@@ -121,7 +132,18 @@ impl Artifact {
     /// None that a decoded artifact does not rule out.
     pub(crate) fn without_coordinates(&self) -> Result<Self, Error> {
         let zeros = vec![0.0; self.payload.symbols().len()];
-        Ok(Self { spec: self.spec.clone(), payload: CodedVector::nearest(&zeros, &[0.0])? })
+        Ok(Self { payload: CodedVector::nearest(&zeros, &[0.0])?, ..self.clone() })
+    }
+
+    fn allocation_bytes(&self) -> Result<Vec<u8>, Error> {
+        let limits = limits(&self.spec)?;
+        let numbers = self.allocation.iter().copied().zip(limits.iter().copied());
+        if self.allocation.len() != limits.len() || numbers.clone().any(|(it, below)| it >= below) {
+            let found = &self.allocation;
+            let reason = format!("an allocation of {found:?}, expected numbers below {limits:?}");
+            return Err(Error::Mismatch(reason));
+        }
+        Ok(write_choices(numbers))
     }
 
     /// Writes the file whole or not at all.
@@ -185,12 +207,17 @@ impl Artifact {
             return Err("its header is not written as this program writes it".to_owned());
         }
         let most = u32::try_from(dimension).unwrap_or(u32::MAX);
-        let payload = CodedVector::from_bytes(payload, most).map_err(|error| error.to_string())?;
+        let bytes = payload;
+        let (payload, used) =
+            CodedVector::read_prefix(bytes, most).map_err(|error| error.to_string())?;
         let found = payload.symbols().len() as u64;
         if found != dimension {
             return Err(format!("it codes {found} coordinates, its header says {dimension}"));
         }
-        Ok(Self { spec, payload })
+        let limits = limits(&spec).map_err(|error| error.to_string())?;
+        let allocation = read_choices(&bytes[used..], &limits)
+            .map_err(|error| format!("its allocation: {error}"))?;
+        Ok(Self { spec, payload, allocation })
     }
 
     /// Rebuilds the certified model from the base it was trained on, with its configuration; none
@@ -216,12 +243,18 @@ impl Artifact {
             }
         };
         let (model, layout) = self.spec.assemble(base)?;
-        let Some(projector) = self.spec.projector(&layout)? else {
+        let Some(allocated) = self.spec.allocated(&layout)? else {
             return Err(Error::Mismatch("this model has no subspace".to_owned()));
         };
-        let subspace = Subspace::new(&model, layout, projector)?;
-        Ok(subspace.place(model, &self.payload.dequantize()))
+        let gates = allocated.decode(&self.allocation)?;
+        let subspace = Subspace::new(&model, layout, allocated)?;
+        Ok(subspace.place(model, &self.payload.dequantize(), &gates))
     }
+}
+
+/// What the numbers of the allocation are below.
+fn limits(spec: &Spec) -> Result<Vec<u64>, Error> {
+    Ok(spec.plan()?.map(|plan| plan.limits()).unwrap_or_default())
 }
 
 /// The most weights that can move, $D$ or above, in a model that `spec` describes and this program

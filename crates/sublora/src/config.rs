@@ -6,19 +6,19 @@
 
 mod number_or_all;
 mod parse;
+mod subspace;
 mod validate;
 
 use std::path::PathBuf;
 
+use crate::schedule::LearningRate;
 use adapters::LoraConfig;
 use gpt2_model::{Activation, ConfigError, Gpt2Config};
 use quantizers::AnyCodebook;
 use serde::{Deserialize, Serialize};
-use subspace_projectors::AnyProjector;
-
-use crate::schedule::LearningRate;
 
 pub(crate) use parse::{first_difference, overridden, set_all};
+pub use subspace::SubspaceConfig;
 
 /// A whole run: train, compress, certify.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,23 +140,6 @@ pub enum BaseConfig {
     },
 }
 
-/// The random subspace.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SubspaceConfig {
-    /// Number $d$ of trained coordinates.
-    pub intrinsic_dim: usize,
-    /// From the coordinates to the trained weights.
-    pub projector: AnyProjector,
-}
-
-impl Default for SubspaceConfig {
-    fn default() -> Self {
-        let projector = subspace_projectors::Rectkronqr::default().into();
-        Self { intrinsic_dim: 10_000, projector }
-    }
-}
-
 /// The training loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -175,8 +158,11 @@ pub struct TrainConfig {
     pub learning_rate: LearningRate,
     /// Decoupled, on every trained number.
     pub weight_decay: f64,
-    /// Largest Euclidean norm of a step's gradient.
+    /// Largest Euclidean norm of a step's gradient; that of gates is limited by itself.
     pub clip: f64,
+    /// Learning rate of the gates of a learned allocation, as a multiple of the others'. They do not
+    /// decay.
+    pub gate_rate: f64,
     /// Steps between two held-out evaluations; the checkpoint is written with them.
     pub eval_every: u64,
     /// Micro-batches of an evaluation.
@@ -194,6 +180,7 @@ impl Default for TrainConfig {
             learning_rate: LearningRate::default(),
             weight_decay: 0.01,
             clip: 1.0,
+            gate_rate: 1.0,
             eval_every: 200,
             eval_batches: 10,
         }
@@ -212,12 +199,14 @@ pub struct CompressConfig {
     pub qat_steps: u64,
     /// Their constant learning rate.
     pub qat_learning_rate: f64,
+    /// Whether the gates of a learned allocation are trained in these steps, too, as they are stored.
+    pub qat_gates: bool,
 }
 
 impl Default for CompressConfig {
     fn default() -> Self {
         let codebook = quantizers::KMeans::default().into();
-        Self { levels: 11, codebook, qat_steps: 0, qat_learning_rate: 5e-5 }
+        Self { levels: 11, codebook, qat_steps: 0, qat_learning_rate: 5e-5, qat_gates: true }
     }
 }
 

@@ -121,9 +121,9 @@ pub enum Error {
     /// See [`subspace_projectors::LayoutError`].
     #[error(transparent)]
     Layout(#[from] subspace_projectors::LayoutError),
-    /// See [`subspace_projectors::ProjectorError`].
+    /// See [`subspace_projectors::AllocationError`].
     #[error(transparent)]
-    Projector(#[from] subspace_projectors::ProjectorError),
+    Allocation(#[from] subspace_projectors::AllocationError),
     /// See [`quantizers::CodebookError`].
     #[error(transparent)]
     Codebook(#[from] quantizers::CodebookError),

@@ -8,7 +8,6 @@ use burn::tensor::Device;
 use corpus::{AnyTokenizer, BuildConfig, Byte, Corpus, IfExists, NamedText, Sha256Hash, Source};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2};
-use subspace_projectors::Rectkronqr;
 
 use crate::config::SubspaceConfig;
 use crate::spec::{BaseIdentity, Spec};
@@ -60,7 +59,7 @@ pub(crate) fn spec(intrinsic_dim: usize) -> Spec {
         base: BaseIdentity::Random,
         lora: Some(LoraConfig { rank: 2, ..LoraConfig::default() }),
         trainable: vec![],
-        sublora: Some(SubspaceConfig { intrinsic_dim, projector: Rectkronqr::default().into() }),
+        sublora: Some(SubspaceConfig { intrinsic_dim, ..SubspaceConfig::default() }),
     }
 }
 

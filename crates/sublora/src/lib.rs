@@ -6,6 +6,7 @@ mod baselines;
 mod blocks;
 mod cargo_sources;
 mod certificate;
+mod compression;
 mod config;
 mod error;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use certificate::{
     ArtifactRecord, Certificate, Certifier, Claim, Confidence, CorpusRecord, FileRecord,
     MetricName, Predictor, SampleRecord, Subject, Verification, verify,
 };
+pub use compression::{Compression, GateShare};
 pub use config::{
     BaseConfig, CertifyConfig, CompressConfig, ModelConfig, RunConfig, Scored, SubspaceConfig,
     TrainConfig, Units,
@@ -64,4 +66,4 @@ pub use sweep::{
     BaseRecord, Best, BoundSpread, Choice, Group, HeldOutLoss, RunRecord, RunStatus, Spread, Sweep,
     SweepConfig, SweepLimits, SweepMode, SweepProgress, SweepRecord, SweepRun, SweepTask, TaskEnd,
 };
-pub use train::{Data, Direct, InSubspace, Outcome, Parameters, Trainer};
+pub use train::{At, Data, Direct, InSubspace, Outcome, Parameters, Point, Trainer};

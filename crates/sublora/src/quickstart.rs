@@ -186,7 +186,7 @@ fn rivals<'a>(run: &Run<'a>, artifact: &Artifact) -> Result<Vec<Box<dyn Rival + 
         let configurations = run.config.certify.configurations;
         rivals.push(Box::new(Model {
             name: "base alone",
-            code_length: CodeLength::of(&artifact.payload, configurations).configuration,
+            code_length: CodeLength::of(artifact, configurations)?.configuration,
             models: NonZeroU64::new(configurations).unwrap_or(NonZeroU64::MIN),
             weights,
             scorer: run.scorer(),

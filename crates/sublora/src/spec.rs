@@ -8,7 +8,7 @@ use corpus::{Partition, Sha256Hash};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, WeightPath, parameters, read};
 use serde::{Deserialize, Serialize};
-use subspace_projectors::{Layout, Projector, name_matches};
+use subspace_projectors::{Allocated, Layout, Plan, name_matches};
 
 use crate::Error;
 use crate::config::SubspaceConfig;
@@ -126,14 +126,26 @@ impl Spec {
         Ok((model.map(&mut arrange), layout))
     }
 
-    /// The projector of this spec, if it has a subspace.
+    /// From the coordinates to the weights of `layout`, if this spec has a subspace.
     ///
     /// # Errors
-    /// A dimension or sites that do not fit `layout`.
-    pub fn projector(&self, layout: &Layout) -> Result<Option<Box<dyn Projector>>, Error> {
+    /// A dimension, an allocation or sites that do not fit `layout`.
+    pub fn allocated(&self, layout: &Layout) -> Result<Option<Allocated>, Error> {
         let Some(subspace) = &self.sublora else { return Ok(None) };
-        let method = subspace.projector.as_dyn();
-        Ok(Some(method.build(layout, subspace.intrinsic_dim, self.key("projector"))?))
+        let (allocation, method) = (subspace.allocation.as_dyn(), subspace.projector.as_dyn());
+        let (d, key) = (subspace.intrinsic_dim, self.key("projector"));
+        Ok(Some(Allocated::new(allocation, method, layout, d, key)?))
+    }
+
+    /// Who receives which coordinates, if this spec has a subspace; without a model.
+    ///
+    /// # Errors
+    /// As [`allocated`](Self::allocated), as far as the plan tells.
+    pub(crate) fn plan(&self) -> Result<Option<Plan>, Error> {
+        let Some(subspace) = &self.sublora else { return Ok(None) };
+        let weights = self.lora.as_ref().map(|lora| lora.weights(&self.model));
+        let layout = Layout::new(weights.unwrap_or_default())?;
+        Ok(Some(subspace.allocation.as_dyn().plan(&layout, subspace.intrinsic_dim)?))
     }
 
     fn key(&self, purpose: &str) -> Key {

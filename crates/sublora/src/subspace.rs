@@ -8,14 +8,14 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use gpt2_model::{DeviceError, WeightPath, assign, host, read};
-use subspace_projectors::{Layout, Projector};
+use subspace_projectors::{Allocated, Gates, Layout};
 
 use crate::Error;
 
 /// The trained weights of a model as an affine image of a few coordinates.
 pub struct Subspace {
     layout: Layout,
-    projector: Box<dyn Projector>,
+    allocated: Allocated,
     /// `[D]`, the weights at the origin.
     origin: Vec<f32>,
 }
@@ -25,42 +25,40 @@ impl Subspace {
     ///
     /// # Errors
     /// If the device does not hand a weight back.
-    pub fn new(
-        model: &LoraGpt2,
-        layout: Layout,
-        projector: Box<dyn Projector>,
-    ) -> Result<Self, Error> {
+    pub fn new(model: &LoraGpt2, layout: Layout, allocated: Allocated) -> Result<Self, Error> {
         let origin = weights(model, &layout)?;
-        Ok(Self { layout, projector, origin })
+        Ok(Self { layout, allocated, origin })
+    }
+
+    /// Who receives which coordinates.
+    pub fn allocated(&self) -> &Allocated {
+        &self.allocated
     }
 
     /// Number of coordinates.
     pub fn dimension(&self) -> usize {
-        self.projector.shape().intrinsic
+        self.allocated.shape().intrinsic
     }
 
-    /// The weights at `alpha`, `[d]`, flat: `[D]`.
-    pub fn weights_at(&self, alpha: &[f32]) -> Vec<f32> {
+    /// The weights at `alpha`, `[d]`, with these gates, flat: `[D]`.
+    pub fn weights_at(&self, alpha: &[f32], gates: &Gates) -> Vec<f32> {
         let mut theta = vec![0.0; self.origin.len()];
-        self.projector.apply(alpha, &mut theta);
+        self.allocated.apply(alpha, gates, &mut theta);
         theta.iter_mut().zip(&self.origin).for_each(|(theta, origin)| *theta += origin);
         theta
     }
 
-    /// Puts the weights at `alpha`, `[d]`, into `model`.
-    pub fn place(&self, model: LoraGpt2, alpha: &[f32]) -> LoraGpt2 {
-        put_weights(model, &self.layout, &self.weights_at(alpha))
+    /// Puts the weights at `alpha`, `[d]`, with these gates into `model`.
+    pub fn place(&self, model: LoraGpt2, alpha: &[f32], gates: &Gates) -> LoraGpt2 {
+        put_weights(model, &self.layout, &self.weights_at(alpha, gates))
     }
 
-    /// $P^\top$ of the gradient, `[d]`.
+    /// The gradient of the weights, flat: `[D]`.
     ///
     /// # Errors
     /// If the device does not hand a gradient back.
-    pub fn pull_back(&self, model: &LoraGpt2, grads: &GradientsParams) -> Result<Vec<f32>, Error> {
-        let gradient = flat_gradient(model, &self.layout, grads)?;
-        let mut out = vec![0.0; self.dimension()];
-        self.projector.apply_t(&gradient, &mut out);
-        Ok(out)
+    pub fn gradient(&self, model: &LoraGpt2, grads: &GradientsParams) -> Result<Vec<f32>, Error> {
+        flat_gradient(model, &self.layout, grads)
     }
 }
 

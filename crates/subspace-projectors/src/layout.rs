@@ -6,7 +6,11 @@
 //! is in the group of everything else, for example the head. So every tensor is in exactly one group.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::LayoutError;
 
@@ -38,7 +42,10 @@ pub struct Tensor {
 }
 
 /// The part of the model that a tensor belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Written `h.3` and `rest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Group {
     /// The block with this number.
     Layer(u32),
@@ -47,12 +54,56 @@ pub enum Group {
 }
 
 /// The side of a low-rank product $B A$ that a tensor is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// The input side, random at the start.
     A,
     /// The output side, zero at the start.
     B,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layer(layer) => write!(f, "h.{layer}"),
+            Self::Rest => f.write_str("rest"),
+        }
+    }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let layer = name.strip_prefix("h.").and_then(|layer| layer.parse().ok()).map(Self::Layer);
+        let group = if name == "rest" { Some(Self::Rest) } else { layer };
+        // No second spelling, such as `h.03`.
+        let group = group.filter(|group| group.to_string() == name);
+        group.ok_or_else(|| format!("`{name}` is no group, expected `h.N` or `rest`"))
+    }
+}
+
+impl TryFrom<String> for Group {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Group> for String {
+    fn from(group: Group) -> Self {
+        group.to_string()
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::A => "A",
+            Self::B => "B",
+        })
+    }
 }
 
 impl Layout {

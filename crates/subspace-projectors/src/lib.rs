@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "bits are what this crate promises"))]
 
+mod allocated;
+mod allocation;
 mod error;
 mod factor;
+mod gate;
 mod kernel;
 mod layout;
 mod matmul;
@@ -25,8 +28,14 @@ mod sparse;
 #[cfg(test)]
 mod conformance;
 
+pub use allocated::{Allocated, Gates, Moment, SideValue};
+pub use allocation::{
+    Allocation, AnyAllocation, Choice, Fixed, Gated, Learned, LearnedShared, Part, PerLayer, Plan,
+    Uniform,
+};
 pub use dense::Distribution;
-pub use error::{LayoutError, ProjectorError};
+pub use error::{AllocationError, LayoutError, ProjectorError};
+pub use gate::{Annealed, AnyGate, Gate, GateCode, Ramp, SoftMask};
 pub use layout::{Group, Layout, Side, Tensor};
 pub use projector::{Description, Projector, Shape};
 pub use sites::name_matches;

@@ -1,27 +1,29 @@
-//! The frame of a chart: title, legend, axes, and the way from values to pixels.
-//!
-//! `kuva` lays out the axes and writes the SVG. What it does not do is done here: a legend above the
-//! plot, names in titles, values below $10^{-10}$ on a logarithmic axis (it clamps there, so values are
-//! drawn multiplied by a power of ten and the tick labels divide again), and no mark of its version in
-//! the file.
+//! The frame of a chart: one plot or several on top of one another, with their axes, and the way from
+//! values to pixels.
 
-use kuva::backend::svg::SvgBackend;
-use kuva::render::axis::{add_axes_and_grid, add_labels_and_title};
-use kuva::render::layout::{AxisLabelOverlap, ComputedLayout, Layout};
-use kuva::render::render::{PathData, Primitive, Scene, TextAnchor};
-use kuva::render::theme::Theme;
-use maud::Render as _;
+use kuva::render::render::TextAnchor;
 
-use super::axis::{factor, ticks};
-use super::marks::{Area, dashes, hatching, marker, tenths};
-use super::text::{fit, text_width};
-use super::{Axis, Scale, Size, Svg, colour};
-use crate::spelling::shorten;
+use super::axis::Axis;
+use super::canvas::{Canvas, SMALL};
+use super::legend::{Entry, Heading};
+use super::look::INK;
+use super::marks::{Area, across, tenths, upright};
+use super::text::{fit, fit_all, text_width};
+use super::{Scale, Size};
 
-pub(crate) const INK: &str = "currentColor";
-const FONTS: &str = "Arial, Helvetica, Liberation Sans, DejaVu Sans, sans-serif";
-const TITLE: u32 = 14;
-const SMALL: u32 = 11;
+/// The colour of lines between the axes.
+pub(crate) const GRID: &str = "#8884";
+/// The least height of a plot.
+const LOWEST: f64 = 120.0;
+/// Between one plot and the next.
+const BETWEEN: f64 = 22.0;
+/// The height of names and numbers below a plot that stand level.
+const LEVEL: f64 = 24.0;
+/// From one number of an axis to the next: along a horizontal and upwards along a vertical one.
+const ALONG: f64 = 70.0;
+const UPWARD: f64 = 36.0;
+/// The widest name below a plot.
+const WIDEST: f64 = 150.0;
 
 /// One of the two axes.
 pub(crate) enum Side {
@@ -31,350 +33,265 @@ pub(crate) enum Side {
     Names { label: String, names: Vec<String> },
 }
 
-/// What stands for a series in the legend.
-#[derive(Clone, Copy)]
-pub(crate) enum Sample {
-    Line,
-    Marker,
-    LineAndMarker,
-    Swatch,
-}
-
 /// What a frame is made from.
 pub(crate) struct Plan<'a> {
     pub(crate) title: &'a str,
-    /// The height grows by what slanted names below the plot take.
-    pub(crate) size: Size,
-    pub(crate) x: Side,
-    pub(crate) y: Side,
-    /// Series by index, name and sample.
-    pub(crate) legend: Vec<(usize, &'a str, Sample)>,
+    pub(crate) width: u32,
+    /// Of the whole chart; `None` if that is what the plots need.
+    pub(crate) height: Option<u32>,
+    pub(crate) legend: Vec<Entry<'a>>,
     /// A remark after the legend; empty for none.
     pub(crate) remark: String,
-    /// What is kept free to the right of the plot, in pixels.
+    /// What is kept free to the right of the plots, in pixels.
     pub(crate) right: f64,
+    pub(crate) x: Side,
+    /// The vertical axis and the height of each plot, in pixels, or, where the height of the chart is
+    /// given, in proportion.
+    pub(crate) plots: Vec<(Side, f64)>,
 }
 
-/// A scene with a frame in it.
-pub(crate) struct Frame<'a> {
-    title: &'a str,
-    scene: Scene,
-    at: ComputedLayout,
-    factors: (f64, f64),
+/// A plot: where it is, and how values get there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    /// Within the axes.
+    pub(crate) area: Area,
+    x: Place,
+    y: Place,
 }
 
-impl<'a> Frame<'a> {
-    pub(crate) fn new(plan: &Plan<'a>) -> Self {
-        let (width, height) = plan.size.clamped();
-        let mut layout = Layout::new((0.0, 1.0), (0.0, 1.0));
-        layout = layout.with_width(width).with_height(height).with_font_family(FONTS);
-        layout = layout.with_label_size(12).with_tick_size(SMALL);
-        layout = layout.with_x_label_overlap(AxisLabelOverlap::Thin).with_theme(Theme {
-            axis_color: INK.into(),
-            tick_color: INK.into(),
-            text_color: INK.into(),
-            grid_color: "#8884".into(),
-            ..Theme::light()
-        });
-        let factors =
-            (set_x(&mut layout, &plan.x, width), set_y(&mut layout, &plan.y, width, height));
-        let entries = legend_rows(&plan.legend, &plan.remark, width - 24.0);
-        let legend_top = if plan.title.is_empty() { 8.0 } else { 34.0 };
-        let top = legend_top + 18.0 * entries.len() as f64 + 10.0;
-        layout.force_margin_top = Some(top);
-        layout.height = layout.height.map(|height| height.max(top + 130.0)); // some is for the plot
-        layout.force_margin_right = Some(plan.right);
+/// From values to pixels: `from` is at `start`.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    scale: Scale,
+    from: f64,
+    per_unit: f64,
+    start: f64,
+}
 
-        let at = ComputedLayout::from_layout(&layout);
-        let mut scene = Scene::new(at.width, at.height).with_background(None);
-        scene.text_color = Some(INK.to_owned());
-        scene.font_family = Some(FONTS.to_owned());
-        add_axes_and_grid(&mut scene, &at, &layout);
-        add_labels_and_title(&mut scene, &at, &layout);
-        let mut names = named(layout.y_categories.as_deref(), &plan.y);
-        names.extend(named(layout.x_categories.as_deref(), &plan.x));
-        name_ticks(&mut scene, &names);
-
-        let mut frame = Self { title: plan.title, scene, at, factors };
-        let title = fit(plan.title, TITLE, width - 32.0);
-        frame.add_text(16.0, 24.0, &title, TITLE, TextAnchor::Start, None, INK);
-        for (row, entries) in entries.into_iter().enumerate() {
-            frame.legend_row(legend_top + 18.0 * row as f64 + 6.0, entries);
-        }
-        frame
-    }
-
+impl Frame {
     pub(crate) fn x(&self, value: f64) -> f64 {
-        self.at.map_x(value * self.factors.0)
+        self.x.of(value)
     }
 
     pub(crate) fn y(&self, value: f64) -> f64 {
-        self.at.map_y(value * self.factors.1)
+        self.y.of(value)
     }
+}
 
-    /// The plot within the axes.
-    pub(crate) fn area(&self) -> Area {
-        let (width, height) = (self.at.plot_width(), self.at.plot_height());
-        Area { x: self.at.margin_left, y: self.at.margin_top, width, height }
+impl Place {
+    fn of(&self, value: f64) -> f64 {
+        self.start + (self.scale.along(value) - self.from) * self.per_unit
     }
+}
 
-    /// A path, filled if there is a fill.
-    pub(crate) fn path(&mut self, d: String, stroke: &str, width: f64, fill: Option<(&str, f64)>) {
-        self.styled_path(d, stroke, width, fill, None);
-    }
-
-    pub(crate) fn dashed(&mut self, d: String, stroke: &str, width: f64, dash: Option<String>) {
-        self.styled_path(d, stroke, width, None, dash);
-    }
-
-    fn styled_path(
-        &mut self,
-        d: String,
-        stroke: &str,
-        stroke_width: f64,
-        fill: Option<(&str, f64)>,
-        stroke_dasharray: Option<String>,
-    ) {
-        if d.is_empty() {
-            return;
-        }
-        let (fill, opacity) = (fill.map(|it| it.0.into()), fill.map(|it| it.1));
-        let stroke = stroke.into();
-        let path = PathData { d, fill, stroke, stroke_width, opacity, stroke_dasharray };
-        self.scene.add(Primitive::Path(Box::new(path)));
-    }
-
-    pub(crate) fn rectangle(&mut self, area: Area, fill: &str, opacity: Option<f64>) {
-        let Area { x, y, width, height } = area;
-        let (fill, stroke, stroke_width) = (fill.into(), None, None);
-        let rectangle =
-            Primitive::Rect { x, y, width, height, fill, stroke, stroke_width, opacity };
-        self.scene.add(rectangle);
-    }
-
-    pub(crate) fn text(&mut self, x: f64, y: f64, text: &str, anchor: TextAnchor, ink: &str) {
-        self.add_text(x, y, text, SMALL, anchor, None, ink);
-    }
-
-    /// Text that reads upwards, centred on `(x, y)`.
-    pub(crate) fn upward_text(&mut self, x: f64, y: f64, text: &str) {
-        self.add_text(x, y, text, SMALL, TextAnchor::Middle, Some(-90.0), INK);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "they are the attributes of one element")]
-    fn add_text(
-        &mut self,
-        x: f64,
-        y: f64,
-        text: &str,
-        size: u32,
-        anchor: TextAnchor,
-        rotate: Option<f64>,
-        ink: &str,
-    ) {
-        if !text.is_empty() {
-            let (content, bold, color) = (literal(text), false, Some(ink.into()));
-            self.scene.add(Primitive::Text { x, y, content, size, anchor, rotate, bold, color });
-        }
-    }
-
-    /// Draws what has `title` as its tooltip and its name for a screen reader.
-    pub(crate) fn titled(&mut self, title: &str, draw: impl FnOnce(&mut Self)) {
-        self.scene.add(group(title));
-        draw(self);
-        self.scene.add(Primitive::GroupEnd);
-    }
-
-    /// The chart, for which `description` stands where it is not seen.
-    pub(crate) fn finish(mut self, description: &str) -> Svg {
-        let area = self.area();
-        if description.is_empty() {
-            let (x, y) = (area.x + area.width / 2.0, area.y + area.height / 2.0);
-            self.text(x, y, "no data", TextAnchor::Middle, INK);
-        }
-        self.scene.has_tooltips = false; // they need no style sheet
-        let svg = SvgBackend::new().render_scene(&self.scene);
-        let body = svg.split_once('>').map_or("", |(_, body)| body);
-        let body = match body.strip_prefix("<!--").and_then(|it| it.split_once("-->")) {
-            Some((_version, body)) => body,
-            None => body,
+impl Plan<'_> {
+    /// Draws what is around the plots.
+    pub(crate) fn draw(&self) -> (Canvas, Vec<Frame>) {
+        let size = Size { width: self.width, height: self.height.unwrap_or(0) };
+        let (width, height) = size.clamped();
+        let heading = Heading::new(self.title, &self.legend, &self.remark, width);
+        let total: f64 = self.plots.iter().map(|it| it.1).sum();
+        let between = BETWEEN * (self.plots.len() as f64 - 1.0);
+        let below = |ticks: f64| ticks + if self.x.label().is_empty() { 6.0 } else { 26.0 };
+        let free = height - heading.height() - between - below(LEVEL);
+        let share = match self.height {
+            Some(_) => free.max(LOWEST * self.plots.len() as f64) / total.max(1.0),
+            None => 1.0,
         };
-        let title = shorten(self.title, usize::MAX);
-        let label = match description {
-            "" => format!("{title}: no data"),
-            _ => format!("{title}: {}", shorten(description, usize::MAX)),
+
+        let names_width = (0.4 * width).min(230.0);
+        let labels = self.plots.iter().map(|(side, height)| {
+            let ticks = Ticks::of(side, names_width, share * height / UPWARD);
+            ticks.widest() + 12.0 + if side.label().is_empty() { 8.0 } else { 26.0 }
+        });
+        let mut left = labels.fold(40.0, f64::max);
+        let x_names = Ticks::of(&self.x, WIDEST, 0.0);
+        let slant = x_names.slant(width - left - self.right);
+        let mut ticks_height = LEVEL;
+        if slant == Slant::Rising {
+            ticks_height = 20.0 + 0.65 * x_names.widest(); // by which the chart becomes higher
+            left = left.max(0.77 * x_names.widest() + 4.0); // the first name begins to the left
+        }
+        let whole = heading.height() + share * total + between + below(ticks_height);
+        let mut canvas = Canvas::new(self.title, width, whole.ceil());
+        heading.draw(&mut canvas);
+
+        let mut frames = Vec::new();
+        let mut y = heading.height();
+        for (index, (side, height)) in self.plots.iter().enumerate() {
+            let width = (width - left - self.right).max(10.0);
+            let area = Area { x: left, y, width, height: share * height };
+            let frame = Frame {
+                area,
+                x: self.x.place(area.x, area.width),
+                y: side.upward_place(area.y, area.height),
+            };
+            let is_last = index + 1 == self.plots.len();
+            draw_x(&mut canvas, frame, &self.x, slant, is_last.then_some(ticks_height));
+            draw_y(&mut canvas, frame, side, names_width);
+            canvas.path(axes(area), INK, 1.0, None);
+            frames.push(frame);
+            y += area.height + BETWEEN;
+        }
+        (canvas, frames)
+    }
+}
+
+/// The two lines at the left and at the lower edge.
+fn axes(Area { x, y, width, height }: Area) -> String {
+    let [left, top, bottom, right] = [x, y, y + height, x + width].map(tenths);
+    format!("M{left} {top}V{bottom}H{right}")
+}
+
+/// How names stand below a plot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slant {
+    Level,
+    Rising,
+}
+
+/// What is marked on a side.
+struct Ticks {
+    ticks: Vec<Tick>,
+    are_names: bool,
+}
+
+/// A value, what stands beside it, and the whole of that.
+struct Tick {
+    at: f64,
+    shown: String,
+    full: String,
+}
+
+impl Ticks {
+    /// Of a side that has room for `most` numbers; names are at most `widest` pixels wide.
+    fn of(side: &Side, widest: f64, most: f64) -> Self {
+        match side {
+            Side::Numbers { axis, range } => {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "3 to 10"
+                )]
+                let target = most.clamp(3.0, 10.0) as usize;
+                let marks = axis.marks(*range, target).into_iter();
+                let ticks =
+                    marks.map(|(at, it)| Tick { at, shown: it.clone(), full: it }).collect();
+                Self { ticks, are_names: false }
+            }
+            Side::Names { names, .. } => {
+                let ticks = fit_all(names, SMALL, widest).into_iter().zip(names).enumerate();
+                let tick = |(at, (shown, name)): (usize, (String, &String))| Tick {
+                    at: at as f64 + 1.0,
+                    shown,
+                    full: name.clone(),
+                };
+                Self { ticks: ticks.map(tick).collect(), are_names: true }
+            }
+        }
+    }
+
+    fn widest(&self) -> f64 {
+        self.ticks.iter().map(|it| text_width(&it.shown, SMALL)).fold(0.0, f64::max)
+    }
+
+    /// Names rise if they have no room side by side, unless they are numbers, of which some are enough.
+    fn slant(&self, width: f64) -> Slant {
+        let is_wide = self.widest() + 6.0 > width / self.ticks.len() as f64;
+        let are_numbers = self.ticks.iter().all(|it| it.full.parse::<f64>().is_ok());
+        if self.are_names && is_wide && !are_numbers { Slant::Rising } else { Slant::Level }
+    }
+}
+
+/// Ticks and grid of the horizontal axis; with `labels`, what that many pixels have room for.
+fn draw_x(canvas: &mut Canvas, frame: Frame, side: &Side, slant: Slant, labels: Option<f64>) {
+    let Area { x, y, width, height } = frame.area;
+    let bottom = y + height;
+    let ticks = Ticks::of(side, WIDEST, width / ALONG);
+    let mut free = f64::NEG_INFINITY; // from where on there is room for a label
+    let mut grid = String::new();
+    let mut marks = String::new();
+    for Tick { at, shown, full } in &ticks.ticks {
+        let place = frame.x(*at);
+        let half = match slant {
+            Slant::Level => text_width(shown, SMALL) / 2.0 + 3.0,
+            Slant::Rising => 7.0,
         };
-        let (width, height) = (self.scene.width, self.scene.height);
-        let (title, label) = (title.render().into_string(), label.render().into_string());
-        let element = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-             width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"{label}\" \
-             font-family=\"{FONTS}\" fill=\"{INK}\"><title>{title}</title>{body}"
-        );
-        Svg { element, height }
-    }
-
-    fn legend_row(&mut self, y: f64, entries: Vec<Entry<'_>>) {
-        let mut x = 16.0;
-        for entry in entries {
-            let Entry { series, text, full, width } = entry;
-            if let Some((index, sample)) = series {
-                self.sample(index, sample, x, y);
-                x += 32.0;
-            }
-            if text == full {
-                self.text(x, y + 4.0, &text, TextAnchor::Start, INK);
-            } else {
-                self.titled(full, |it| it.text(x, y + 4.0, &text, TextAnchor::Start, INK));
-            }
-            x += width;
-        }
-    }
-
-    fn sample(&mut self, index: usize, sample: Sample, x: f64, y: f64) {
-        let ink = colour(index);
-        if matches!(sample, Sample::Line | Sample::LineAndMarker) {
-            self.dashed(format!("M{} {}h26", tenths(x), tenths(y)), ink, 2.0, dashes(index));
-        }
-        if matches!(sample, Sample::Marker | Sample::LineAndMarker) {
-            self.path(marker(index, x + 13.0, y), ink, 1.2, Some((ink, 1.0)));
-        }
-        if matches!(sample, Sample::Swatch) {
-            let area = Area { x: x + 4.0, y: y - 6.0, width: 22.0, height: 12.0 };
-            self.rectangle(area, ink, None);
-            self.path(hatching(index, area), "#fff", 1.0, None);
-        }
-    }
-}
-
-/// An entry of the legend. `width` is that of the text and the gap after it.
-struct Entry<'a> {
-    series: Option<(usize, Sample)>,
-    text: String,
-    full: &'a str,
-    width: f64,
-}
-
-/// The legend, broken into rows of `width` pixels.
-fn legend_rows<'a>(
-    legend: &[(usize, &'a str, Sample)],
-    remark: &'a str,
-    width: f64,
-) -> Vec<Vec<Entry<'a>>> {
-    let entries = legend.iter().map(|&(index, name, sample)| (Some((index, sample)), name));
-    let remark = (!remark.is_empty()).then_some((None, remark));
-    let (mut rows, mut left) = (Vec::<Vec<Entry>>::new(), 0.0);
-    for (series, full) in entries.chain(remark) {
-        let sample = if series.is_some() { 32.0 } else { 0.0 };
-        let text = fit(full, SMALL, (width - sample).min(420.0));
-        let text_width = text_width(&text, SMALL) + 20.0;
-        if rows.is_empty() || left < sample + text_width - 20.0 {
-            rows.push(Vec::new());
-            left = width;
-        }
-        left -= sample + text_width;
-        if let Some(row) = rows.last_mut() {
-            row.push(Entry { series, text, full, width: text_width });
-        }
-    }
-    rows
-}
-
-/// Sets up the horizontal axis and returns what values are to be multiplied by.
-fn set_x(layout: &mut Layout, side: &Side, width: f64) -> f64 {
-    let (label, range, factor) = match side {
-        Side::Numbers { axis, range } => {
-            layout.log_x = axis.scale == Scale::Log;
-            let factor = factor(axis.scale, *range);
-            layout.x_tick_format = ticks(axis.scale, *range, factor);
-            (&axis.label, *range, factor)
-        }
-        Side::Names { label, names } => {
-            let names: Vec<_> = names.iter().map(|name| fit(name, SMALL, 150.0)).collect();
-            let widest = names.iter().map(|name| text_width(name, SMALL)).fold(0.0, f64::max);
-            let range = (0.5, names.len() as f64 + 0.5);
-            if widest > 0.6 * width / names.len() as f64 {
-                layout.x_tick_rotate = Some(-40.0);
-                layout.height = layout.height.map(|height| height + 0.65 * widest);
-                if 14.0 * (names.len() as f64) < 0.6 * width {
-                    layout.x_label_overlap = AxisLabelOverlap::Allow; // side by side on the slant
-                }
-            }
-            layout.x_categories = Some(names.iter().map(|name| literal(name)).collect());
-            (label, range, 1.0)
-        }
-    };
-    layout.x_label = (!label.is_empty()).then(|| literal(&fit(label, 12, 0.45 * width)));
-    layout.x_range = (range.0 * factor, range.1 * factor);
-    (layout.x_axis_min, layout.x_axis_max) = (Some(layout.x_range.0), Some(layout.x_range.1));
-    factor
-}
-
-/// As [`set_x`], for the vertical axis. Names run from the top down.
-fn set_y(layout: &mut Layout, side: &Side, width: f64, height: f64) -> f64 {
-    let (label, range, factor) = match side {
-        Side::Numbers { axis, range } => {
-            layout.log_y = axis.scale == Scale::Log;
-            let factor = factor(axis.scale, *range);
-            layout.y_tick_format = ticks(axis.scale, *range, factor);
-            (&axis.label, *range, factor)
-        }
-        Side::Names { label, names } => {
-            let widest = (0.4 * width).min(230.0);
-            let shown = names.iter().map(|name| literal(&fit(name, SMALL, widest))).collect();
-            let range = (names.len() as f64 + 0.5, 0.5);
-            layout.y_categories = Some(shown);
-            (label, range, 1.0)
-        }
-    };
-    layout.y_label = (!label.is_empty()).then(|| literal(&fit(label, 12, 0.6 * height)));
-    layout.y_range = (range.0 * factor, range.1 * factor);
-    (layout.y_axis_min, layout.y_axis_max) = (Some(layout.y_range.0), Some(layout.y_range.1));
-    factor
-}
-
-/// Puts the full name as a title on each tick label that was shortened, and drops the labels that
-/// [`ticks`] left blank. `names` are the labels with the full names, in the order in which they are
-/// drawn; some may not be, for lack of room.
-fn name_ticks(scene: &mut Scene, names: &[(String, &String)]) {
-    let mut names = names;
-    for element in std::mem::take(&mut scene.elements) {
-        let Primitive::Text { content, .. } = &element else {
-            scene.elements.push(element);
+        if place - half < free {
             continue;
+        }
+        free = place + half;
+        marks += &upright(place, bottom, 5.0);
+        if !ticks.are_names {
+            grid += &upright(place, y, height);
+        }
+        if labels.is_some() {
+            canvas.named(full, shown, |it| match slant {
+                Slant::Level => it.text(place, bottom + 17.0, shown, TextAnchor::Middle, INK),
+                Slant::Rising => it.slanted_text(place + 3.0, bottom + 14.0, shown),
+            });
+        }
+    }
+    canvas.path(grid, GRID, 1.0, None);
+    canvas.path(marks, INK, 1.0, None);
+    if let Some(ticks_height) = labels {
+        let shown = fit(side.label(), SMALL, width);
+        let (middle, y) = (x + width / 2.0, bottom + ticks_height + 12.0);
+        canvas
+            .named(side.label(), &shown, |it| it.text(middle, y, &shown, TextAnchor::Middle, INK));
+    }
+}
+
+/// Ticks, grid and label of the vertical axis.
+fn draw_y(canvas: &mut Canvas, frame: Frame, side: &Side, widest: f64) {
+    let Area { x, y, width, height } = frame.area;
+    let ticks = Ticks::of(side, widest, height / UPWARD);
+    let mut grid = String::new();
+    let mut marks = String::new();
+    let room = 10.0; // for a label
+    let mut taken: Option<f64> = None;
+    for Tick { at, shown, full } in &ticks.ticks {
+        let place = frame.y(*at);
+        if taken.is_some_and(|it| (it - place).abs() < room) {
+            continue;
+        }
+        taken = Some(place);
+        marks += &across(x - 5.0, place, 5.0);
+        if !ticks.are_names {
+            grid += &across(x, place, width);
+        }
+        canvas.named(full, shown, |it| it.text(x - 8.0, place + 4.0, shown, TextAnchor::End, INK));
+    }
+    canvas.path(grid, GRID, 1.0, None);
+    canvas.path(marks, INK, 1.0, None);
+    let shown = fit(side.label(), SMALL, height + 16.0);
+    let at = x - ticks.widest() - 22.0;
+    canvas.named(side.label(), &shown, |it| it.upward_text(at, y + height / 2.0, &shown));
+}
+
+impl Side {
+    fn label(&self) -> &str {
+        match self {
+            Self::Numbers { axis, .. } => &axis.label,
+            Self::Names { label, .. } => label,
+        }
+    }
+
+    /// From left to right.
+    fn place(&self, start: f64, length: f64) -> Place {
+        let (scale, (from, to)) = match self {
+            Self::Numbers { axis, range } => (axis.scale, *range),
+            Self::Names { names, .. } => (Scale::Linear, (0.5, names.len().max(1) as f64 + 0.5)),
         };
-        match names.iter().position(|(shown, _)| shown == content) {
-            _ if content.is_empty() => {}
-            Some(index) => {
-                let (shown, name) = &names[index];
-                names = &names[index + 1..];
-                if *shown == literal(name) {
-                    scene.elements.push(element);
-                } else {
-                    scene.elements.extend([group(name), element, Primitive::GroupEnd]);
-                }
-            }
-            None => scene.elements.push(element),
+        let (from, to) = (scale.along(from), scale.along(to));
+        Place { scale, from, per_unit: length / (to - from), start }
+    }
+
+    /// Numbers from the bottom up, names from the top down.
+    fn upward_place(&self, top: f64, height: f64) -> Place {
+        match self {
+            Self::Numbers { .. } => self.place(top + height, -height),
+            Self::Names { .. } => self.place(top, height),
         }
     }
-}
-
-/// The names of a side beside what `labels` shows of them.
-fn named<'a>(labels: Option<&[String]>, side: &'a Side) -> Vec<(String, &'a String)> {
-    match side {
-        Side::Numbers { .. } => Vec::new(),
-        Side::Names { names, .. } => {
-            labels.unwrap_or_default().iter().cloned().zip(names).collect()
-        }
-    }
-}
-
-fn group(title: &str) -> Primitive {
-    let (transform, title) = (None, Some(shorten(title, usize::MAX)));
-    Primitive::GroupStart { transform, title, extra_attrs: None }
-}
-
-/// `text` as `kuva` has to be given it: between dollar signs it would see mathematics.
-fn literal(text: &str) -> String {
-    text.replace('$', "\\$")
 }

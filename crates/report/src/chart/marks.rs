@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// How many markers, dashes and hatchings there are.
+pub(crate) const SHAPES: usize = 6;
+
 /// A rectangle in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Area {
@@ -11,16 +14,16 @@ pub(crate) struct Area {
     pub(crate) height: f64,
 }
 
-/// Which of the six shapes series `index` has. Where the colours begin again, the shapes are shifted, so
-/// that 36 series are apart.
-fn shape(index: usize) -> usize {
-    (index + index / 6) % 6
+/// The dashes of `shape`. The first is solid.
+pub(crate) fn dashes(shape: usize) -> Option<String> {
+    let patterns = [None, Some("7 3"), Some("2 2"), Some("9 3 2 3"), Some("12 4"), Some("4 2 1 2")];
+    patterns[shape % SHAPES].map(str::to_owned)
 }
 
-/// The dashes of series `index`. The first is solid.
-pub(crate) fn dashes(index: usize) -> Option<String> {
-    let patterns = [None, Some("7 3"), Some("2 2"), Some("9 3 2 3"), Some("12 4"), Some("4 2 1 2")];
-    patterns[shape(index)].map(str::to_owned)
+/// The corners of a line that keeps its value until the next of `points`.
+pub(crate) fn steps(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let corners = points.windows(2).flat_map(|it| [it[0], (it[1].0, it[0].1)]);
+    corners.chain(points.last().copied()).collect()
 }
 
 /// A line through `points`.
@@ -32,11 +35,21 @@ pub(crate) fn polyline(points: &[(f64, f64)]) -> String {
     path
 }
 
-/// The marker of series `index` around `(x, y)`: circle, square, triangle, diamond, cross, triangle
+/// A line to the right.
+pub(crate) fn across(x: f64, y: f64, length: f64) -> String {
+    format!("M{} {}h{}", tenths(x), tenths(y), tenths(length))
+}
+
+/// A line downwards.
+pub(crate) fn upright(x: f64, y: f64, length: f64) -> String {
+    format!("M{} {}v{}", tenths(x), tenths(y), tenths(length))
+}
+
+/// The marker of `shape` around `(x, y)`: circle, square, triangle, diamond, cross, triangle
 /// on its head.
-pub(crate) fn marker(index: usize, x: f64, y: f64) -> String {
+pub(crate) fn marker(shape: usize, x: f64, y: f64) -> String {
     let (x, y) = (tenths(x), tenths(y));
-    match shape(index) {
+    match shape % SHAPES {
         0 => format!("M{x} {y}m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z"),
         1 => format!("M{x} {y}m-3 -3h6v6h-6z"),
         2 => format!("M{x} {y}m0 -4l4 7h-8z"),
@@ -44,6 +57,11 @@ pub(crate) fn marker(index: usize, x: f64, y: f64) -> String {
         4 => format!("M{x} {y}m-3.5 -3.5l7 7m0 -7l-7 7"),
         _ => format!("M{x} {y}m0 4l4 -7h-8z"),
     }
+}
+
+/// How wide the outline of a marker is. A cross is nothing else.
+pub(crate) fn stroke(shape: usize) -> f64 {
+    if shape % SHAPES == 4 { 2.2 } else { 1.2 }
 }
 
 /// A whisker from `from` to `to` on one axis, at `at` on the other, with its caps.
@@ -57,9 +75,9 @@ pub(crate) fn whisker(from: f64, to: f64, at: f64, is_vertical: bool) -> String 
     }
 }
 
-/// The hatching of series `index` over `area`: none, rising, falling, both, upright, level.
-pub(crate) fn hatching(index: usize, area: Area) -> String {
-    let (rising, falling, upright, level) = match shape(index) {
+/// The hatching of `shape` over `area`: none, rising, falling, both, upright, level.
+pub(crate) fn hatching(shape: usize, area: Area) -> String {
+    let (rising, falling, upright, level) = match shape % SHAPES {
         0 => return String::new(),
         1 => (true, false, false, false),
         2 => (false, true, false, false),
@@ -73,7 +91,7 @@ pub(crate) fn hatching(index: usize, area: Area) -> String {
         let _ = write!(path, "M{} {} {} {}", tenths(x1), tenths(y1), tenths(x2), tenths(y2));
     };
     // A diagonal enters at the left or the lower edge, `offset` along both, and leaves at the other two.
-    for offset in steps(width + height, 7.0) {
+    for offset in multiples(width + height, 7.0) {
         let (from, to) = ((offset - height).max(0.0), offset.min(width));
         if rising {
             line(x + from, y + offset - from, x + to, y + offset - to);
@@ -82,17 +100,17 @@ pub(crate) fn hatching(index: usize, area: Area) -> String {
             line(x + from, y + height - offset + from, x + to, y + height - offset + to);
         }
     }
-    for offset in steps(if upright { width } else { 0.0 }, 5.0) {
+    for offset in multiples(if upright { width } else { 0.0 }, 5.0) {
         line(x + offset, y, x + offset, y + height);
     }
-    for offset in steps(if level { height } else { 0.0 }, 5.0) {
+    for offset in multiples(if level { height } else { 0.0 }, 5.0) {
         line(x, y + offset, x + width, y + offset);
     }
     path
 }
 
 /// Multiples of `step` below `end`, from `step` on.
-fn steps(end: f64, step: f64) -> impl Iterator<Item = f64> {
+fn multiples(end: f64, step: f64) -> impl Iterator<Item = f64> {
     (1_u16..).map(move |index| f64::from(index) * step).take_while(move |&it| it < end)
 }
 
@@ -118,6 +136,8 @@ mod tests {
         // Falling: its mirror image.
         assert_eq!(hatching(2, area), "M3 0 7 4");
         assert_eq!(hatching(4, area), "M5 0 5 4");
-        assert_eq!((marker(6, 1.0, 1.0), dashes(6)), (marker(1, 1.0, 1.0), dashes(1)));
+        let corners = [(0.0, 9.0), (5.0, 9.0), (5.0, 2.0), (6.0, 2.0), (6.0, 1.0)];
+        assert_eq!(steps(&[(0.0, 9.0), (5.0, 2.0), (6.0, 1.0)]), corners);
+        assert_eq!((steps(&[]), steps(&[(1.0, 1.0)])), (vec![], vec![(1.0, 1.0)]));
     }
 }

@@ -1,19 +1,31 @@
-//! How much room a text takes, and what is left of it where there is less.
+//! How much room a text takes, and what becomes of it where there is less.
 
-use crate::spelling::shorten;
+use crate::names::{pieces, shorten, shorten_all};
 
 /// `text`, shortened in the middle until it fits into `width` pixels.
 pub(crate) fn fit(text: &str, size: u32, width: f64) -> String {
-    let most = (width.max(0.0) / (0.28 * f64::from(size))).ceil(); // of the narrowest characters
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, small")]
-    let mut limit = text.chars().count().min(most as usize);
-    loop {
-        let shortened = shorten(text, limit);
-        if limit <= 1 || text_width(&shortened, size) <= width {
-            return shortened;
+    shorten(text, width, |it| text_width(it, size))
+}
+
+/// The names of one list, shortened together until each fits into `width` pixels.
+pub(crate) fn fit_all<S: AsRef<str>>(names: &[S], size: u32, width: f64) -> Vec<String> {
+    shorten_all(names, width, |it| text_width(it, size))
+}
+
+/// `text` in at most `most` lines of `width` pixels, broken after the parts of names; of what does not
+/// fit into the last line, the middle is left out.
+pub(crate) fn wrap(text: &str, size: u32, width: f64, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for piece in pieces(text) {
+        let count = lines.len();
+        let line = lines.last_mut();
+        let fits = |line: &String| text_width(&format!("{line}{piece}"), size) <= width;
+        match line.filter(|line| count == most || fits(line)) {
+            Some(line) => line.push_str(piece),
+            None => lines.push(piece.to_owned()),
         }
-        limit -= 1;
     }
+    lines.iter().map(|line| fit(line.trim_end(), size, width)).collect()
 }
 
 /// How wide `text` is in DejaVu Sans, the widest of the fonts; of what is not ASCII, an upper bound for
@@ -46,5 +58,18 @@ mod tests {
         assert!(shortened.starts_with("trans") && shortened.ends_with("weight"), "{shortened}");
         assert!(text_width(&shortened, 10) <= 100.0);
         assert_eq!(fit("abc", 10, -5.0), "…");
+    }
+
+    #[test]
+    fn a_title_is_broken_between_its_parts() {
+        // "transformer.h.0." is 82.7 pixels wide, and "attn." 23.8.
+        let lines = |most| wrap("transformer.h.0.attn.c_attn.weight", 10, 100.0, most);
+        assert_eq!(lines(3), ["transformer.h.0.", "attn.c_attn.weight"]);
+        let [line] = &lines(1)[..] else { panic!("{:?}", lines(1)) };
+        assert!(
+            line.starts_with("trans") && line.ends_with("weight") && line.contains('…'),
+            "{line}"
+        );
+        assert!(wrap("", 10, 100.0, 3).is_empty());
     }
 }

@@ -1,14 +1,8 @@
 //! Lines and points on two numeric axes.
 
-use kuva::render::render::TextAnchor;
-
-use super::axis::range;
-use super::frame::{Frame, INK, Plan, Sample, Side};
-use super::marks::{Area, dashes, marker, polyline, whisker};
-use super::text::{fit, text_width};
-use super::thin::thin;
-use super::{Axis, Scale, Size, Svg, colour};
-use crate::spelling::compact;
+use super::frame::{Plan, Side};
+use super::plot::Plot;
+use super::{Axis, Reference, Series, Size, Svg};
 
 /// Series of points on two numeric axes, with reference lines.
 ///
@@ -17,17 +11,17 @@ use crate::spelling::compact;
 /// shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct XyChart {
-    /// What it shows; empty for none.
+    /// What it shows; empty for none. A long one has up to three lines.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn, the first at the bottom, except that lines alone are above all else.
+    /// What is drawn, the first at the bottom, except that steps are below all else and lines above.
     pub series: Vec<Series>,
     /// Lines to compare with, drawn below the series.
     pub references: Vec<Reference>,
-    /// How large.
+    /// How large. What would leave too little for the plot is exceeded.
     pub size: Size,
 }
 
@@ -39,289 +33,40 @@ impl Default for XyChart {
     }
 }
 
-/// Points that belong together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// Its name in the legend; without one it has no entry.
-    pub name: String,
-    /// How the points are shown.
-    pub mark: Mark,
-    /// The points. A line runs through them in this order.
-    pub points: Vec<Point>,
-}
-
-impl Series {
-    /// A series of `points`, which may be pairs of numbers.
-    pub fn new<P: Into<Point>>(
-        name: impl Into<String>,
-        mark: Mark,
-        points: impl IntoIterator<Item = P>,
-    ) -> Self {
-        let points = points.into_iter().map(Into::into).collect();
-        Self { name: name.into(), mark, points }
-    }
-}
-
-/// How a series is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// A line. Vertical intervals are shaded from point to point.
-    Line,
-    /// Markers, with intervals as whiskers.
-    Points,
-    /// Both, with intervals as whiskers.
-    LineAndPoints,
-}
-
-/// A point, with intervals around it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Point {
-    /// Its place on the horizontal axis.
-    pub x: f64,
-    /// Its place on the vertical axis.
-    pub y: f64,
-    /// From where to where it may be on the horizontal axis.
-    pub x_interval: Option<(f64, f64)>,
-    /// From where to where it may be on the vertical axis.
-    pub y_interval: Option<(f64, f64)>,
-    /// What it is: shown with its values when it is pointed at. Empty for none.
-    pub name: String,
-}
-
-impl From<(f64, f64)> for Point {
-    fn from((x, y): (f64, f64)) -> Self {
-        Self { x, y, ..Self::default() }
-    }
-}
-
-/// Something to compare with.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reference {
-    /// A line upwards at this place of the horizontal axis.
-    Vertical {
-        /// Where.
-        at: f64,
-        /// What stands beside it.
-        label: String,
-    },
-    /// A line across at this place of the vertical axis.
-    Horizontal {
-        /// Where.
-        at: f64,
-        /// What stands above it.
-        label: String,
-    },
-    /// A shaded interval of the vertical axis.
-    Between {
-        /// Its lower end.
-        from: f64,
-        /// Its upper end.
-        to: f64,
-        /// What stands in it.
-        label: String,
-    },
-    /// Where both values are the same. Both axes then have the same range.
-    Diagonal {
-        /// What stands beside it.
-        label: String,
-    },
-}
-
 impl XyChart {
     /// Draws it.
     pub fn to_svg(&self) -> Svg {
-        let points: usize = self.series.iter().map(|series| series.points.len()).sum();
-        let shown =
-            self.series.iter().flat_map(|it| &it.points).filter(|it| self.admits(it)).count();
-        let hidden = match points - shown {
-            0 => String::new(),
-            hidden => format!("not shown: {hidden} of {points} points"),
-        };
-        let (x_range, y_range) = self.ranges();
-        let named = self.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty());
-        let mut frame = Frame::new(&Plan {
+        let plot = self.plot();
+        let (points, shown) = plot.count();
+        let ranges = plot.ranges();
+        let plan = Plan {
             title: &self.title,
-            size: self.size,
-            x: Side::Numbers { axis: self.x.clone(), range: x_range },
-            y: Side::Numbers { axis: self.y.clone(), range: y_range },
-            legend: named.map(|(index, it)| (index, it.name.as_str(), it.mark.sample())).collect(),
-            remark: hidden,
+            width: self.size.width,
+            height: Some(self.size.height),
+            legend: plot.legend().collect(),
+            remark: not_shown(points, shown),
             right: 32.0,
-        });
-        for (index, reference) in self.references.iter().enumerate() {
-            self.reference(&mut frame, index, reference);
-        }
-        // A line alone, such as a fit, is drawn over the points that it has to be seen beside.
-        let is_line = |series: &Series| series.mark == Mark::Line;
-        let (lines, others): (Vec<_>, Vec<_>) =
-            self.series.iter().enumerate().partition(|(_, series)| is_line(series));
-        for (index, series) in others.into_iter().chain(lines) {
-            self.lines(&mut frame, index, series);
-            self.markers(&mut frame, index, series);
-        }
-        let series: Vec<&str> = self.series.iter().map(|it| it.name.as_str()).collect();
-        let (x, y) = (&self.x.label, &self.y.label);
-        frame.finish(&match shown {
-            0 => String::new(),
-            _ => format!("{y} against {x}, {shown} points; {}", series.join(", ")),
-        })
-    }
-
-    fn admits(&self, point: &Point) -> bool {
-        self.x.scale.admits(point.x) && self.y.scale.admits(point.y)
-    }
-
-    /// The ends of an interval that both have a place.
-    fn drawable(scale: Scale, interval: Option<(f64, f64)>) -> Option<(f64, f64)> {
-        interval.filter(|it| scale.admits(it.0) && scale.admits(it.1))
-    }
-
-    fn ranges(&self) -> ((f64, f64), (f64, f64)) {
-        let (mut xs, mut ys) = (Vec::new(), Vec::new());
-        for point in self.series.iter().flat_map(|it| &it.points).filter(|it| self.admits(it)) {
-            let (x, y) = (point.x_interval, point.y_interval);
-            xs.extend(Self::drawable(self.x.scale, x).iter().flat_map(|it| [it.0, it.1]));
-            ys.extend(Self::drawable(self.y.scale, y).iter().flat_map(|it| [it.0, it.1]));
-            xs.push(point.x);
-            ys.push(point.y);
-        }
-        let mut is_square = false;
-        for reference in &self.references {
-            match reference {
-                Reference::Vertical { at, .. } => xs.push(*at),
-                Reference::Horizontal { at, .. } => ys.push(*at),
-                Reference::Between { from, to, .. } => ys.extend([*from, *to]),
-                Reference::Diagonal { .. } => is_square = true,
-            }
-        }
-        if is_square {
-            xs.extend_from_slice(&ys);
-            ys.clone_from(&xs);
-        }
-        (range(xs.into_iter(), self.x.scale), range(ys.into_iter(), self.y.scale))
-    }
-
-    fn reference(&self, frame: &mut Frame, index: usize, reference: &Reference) {
-        let Area { x, y, width, height } = frame.area();
-        let (right, bottom) = (x + width, y + height);
-        let dash = || Some("5 4".to_owned());
-        match reference {
-            Reference::Vertical { at, label } if self.x.scale.admits(*at) => {
-                let place = frame.x(*at);
-                frame.dashed(format!("M{place:.1} {y}V{bottom}"), INK, 1.2, dash());
-                let text = fit(label, 11, width / 2.0);
-                let is_left = place + text_width(&text, 11) + 8.0 > right;
-                let (anchor, gap) =
-                    if is_left { (TextAnchor::End, -5.0) } else { (TextAnchor::Start, 5.0) };
-                frame.text(place + gap, y + 12.0 + 14.0 * index as f64, &text, anchor, INK);
-            }
-            Reference::Horizontal { at, label } if self.y.scale.admits(*at) => {
-                let place = frame.y(*at);
-                frame.dashed(format!("M{x} {place:.1}H{right}"), INK, 1.2, dash());
-                let text = fit(label, 11, width - 8.0);
-                frame.text(right - 4.0, place - 4.0, &text, TextAnchor::End, INK);
-            }
-            Reference::Between { from, to, label }
-                if self.y.scale.admits(*from) && self.y.scale.admits(*to) =>
-            {
-                let (top, low) = (frame.y(from.max(*to)), frame.y(from.min(*to)));
-                let band = Area { x, y: top, width, height: low - top };
-                frame.rectangle(band, "#888", Some(0.14));
-                let text = fit(label, 11, width - 8.0);
-                frame.text(x + 6.0, top + 13.0, &text, TextAnchor::Start, INK);
-            }
-            Reference::Diagonal { label } => {
-                frame.dashed(format!("M{x} {bottom}L{right} {y}"), INK, 1.2, dash());
-                let text = fit(label, 11, width / 2.0);
-                let below = (text_width(&text, 11) + 12.0) * height / width + 16.0;
-                frame.text(right - 6.0, y + below, &text, TextAnchor::End, INK);
-            }
-            Reference::Vertical { .. }
-            | Reference::Horizontal { .. }
-            | Reference::Between { .. } => {}
-        }
-    }
-
-    fn lines(&self, frame: &mut Frame, index: usize, series: &Series) {
-        if series.mark == Mark::Points {
-            return;
-        }
-        for run in series.points.split(|point| !self.admits(point)) {
-            if series.mark == Mark::Line {
-                let interval = |it: &Point| Self::drawable(self.y.scale, it.y_interval);
-                for run in run.split(|point| interval(point).is_none()) {
-                    let ends = run.iter().filter_map(|it| Some((frame.x(it.x), interval(it)?)));
-                    let ends: Vec<_> =
-                        ends.map(|(x, it)| (x, frame.y(it.0), frame.y(it.1))).collect();
-                    let mut outline = thin(&ends.iter().map(|it| (it.0, it.1)).collect::<Vec<_>>());
-                    outline.extend(thin(
-                        &ends.iter().rev().map(|it| (it.0, it.2)).collect::<Vec<_>>(),
-                    ));
-                    frame.path(polyline(&outline), "none", 0.0, Some((colour(index), 0.2)));
-                }
-            }
-            let line: Vec<_> = run.iter().map(|it| (frame.x(it.x), frame.y(it.y))).collect();
-            let path = match thin(&line).as_slice() {
-                [(x, y)] => format!("M{x:.1} {y:.1}m-3 0h6"), // a point alone still shows
-                line => polyline(line),
-            };
-            frame.dashed(path, colour(index), 2.0, dashes(index));
-        }
-    }
-
-    fn markers(&self, frame: &mut Frame, index: usize, series: &Series) {
-        if series.mark == Mark::Line {
-            return;
-        }
-        let ink = colour(index);
-        let (mut whiskers, mut markers) = (String::new(), String::new());
-        let mut seen = std::collections::HashSet::new();
-        let mut named = Vec::new();
-        for point in series.points.iter().filter(|it| self.admits(it)) {
-            let (x, y) = (frame.x(point.x), frame.y(point.y));
-            if let Some(it) = Self::drawable(self.y.scale, point.y_interval) {
-                whiskers += &whisker(frame.y(it.0), frame.y(it.1), x, true);
-            }
-            if let Some(it) = Self::drawable(self.x.scale, point.x_interval) {
-                whiskers += &whisker(frame.x(it.0), frame.x(it.1), y, false);
-            }
-            let shape = marker(index, x, y);
-            if !point.name.is_empty() {
-                named.push((point, shape));
-            } else if seen.insert([x, y].map(|it| (it / 2.0).round().to_bits())) {
-                markers += &shape; // of those within two pixels, the first
-            }
-        }
-        frame.path(whiskers, ink, 1.0, None);
-        frame.path(markers, ink, 1.2, Some((ink, 0.7)));
-        for (point, shape) in named {
-            frame.titled(&point.describe(), |it| it.path(shape, ink, 1.2, Some((ink, 0.7))));
-        }
-    }
-}
-
-impl Mark {
-    fn sample(self) -> Sample {
-        match self {
-            Self::Line => Sample::Line,
-            Self::Points => Sample::Marker,
-            Self::LineAndPoints => Sample::LineAndMarker,
-        }
-    }
-}
-
-impl Point {
-    /// Name and values, for the title.
-    fn describe(&self) -> String {
-        let value = |value, interval: Option<(f64, f64)>| match interval {
-            None => compact(value, 4),
-            Some((low, high)) => {
-                let [value, low, high] = [value, low, high].map(|it| compact(it, 4));
-                format!("{value} [{low}, {high}]")
-            }
+            x: Side::Numbers { axis: self.x.clone(), range: ranges.0 },
+            plots: vec![(Side::Numbers { axis: self.y.clone(), range: ranges.1 }, 1.0)],
         };
-        let (x, y) = (value(self.x, self.x_interval), value(self.y, self.y_interval));
-        format!("{}: {x}; {y}", self.name)
+        let (mut canvas, frames) = plan.draw();
+        for frame in frames {
+            plot.draw(&mut canvas, frame, ranges);
+        }
+        canvas.finish(&plot.describe())
+    }
+
+    fn plot(&self) -> Plot<'_> {
+        let (x, y, series, references) = (&self.x, &self.y, &self.series, &self.references);
+        Plot { x, y, series, references, first: 0 }
+    }
+}
+
+/// The remark on points that have no place.
+pub(crate) fn not_shown(points: usize, shown: usize) -> String {
+    match points - shown {
+        0 => String::new(),
+        hidden => format!("not shown: {hidden} of {points} points"),
     }
 }
 
@@ -329,7 +74,9 @@ impl Point {
 mod tests {
     use roxmltree::{Document, Node};
 
+    use super::super::look::Look;
     use super::*;
+    use crate::{Mark, Point};
 
     fn chart(mark: Mark, points: impl IntoIterator<Item = (f64, f64)>) -> XyChart {
         let axis = || Axis::log("value");
@@ -340,7 +87,8 @@ mod tests {
     /// The outlines in the colour of the first series.
     fn outlines(svg: &Svg) -> Vec<String> {
         let document = Document::parse(svg.as_str()).unwrap();
-        let is_first = |it: &Node| it.attribute("stroke") == Some(colour(0));
+        let is_first =
+            |it: &Node| it.attribute("stroke") == Some(Look::Place.pen(0).colour.as_str());
         let paths = document.descendants().filter(is_first);
         paths.map(|it| it.attribute("d").unwrap().to_owned()).collect()
     }
@@ -390,8 +138,42 @@ mod tests {
     fn both_axes_of_a_diagonal_are_the_same() {
         let references = vec![Reference::Diagonal { label: "same".to_owned() }];
         let series = vec![Series::new("", Mark::Points, [(0.0, 90.0), (10.0, 100.0)])];
-        let (x, y) = XyChart { series, references, ..XyChart::default() }.ranges();
+        let (x, y) = XyChart { series, references, ..XyChart::default() }.plot().ranges();
         assert_eq!(x, y);
         assert_eq!(x, (-4.0, 104.0)); // 4 % beyond 0 and 100
+    }
+
+    #[test]
+    fn a_chart_without_data_says_so_and_nothing_else() {
+        let references = vec![
+            Reference::Diagonal { label: "same".to_owned() },
+            Reference::Between { from: 2.0, to: 6.0, label: "range".to_owned() },
+        ];
+        let svg = XyChart { references, ..XyChart::default() }.to_svg();
+        let document = Document::parse(svg.as_str()).unwrap();
+        let is_dashed = |it: Node| it.has_attribute("stroke-dasharray");
+        assert!(svg.as_str().contains(">no data</text>") && !document.descendants().any(is_dashed));
+        assert!(!svg.as_str().contains(">same<") && !svg.as_str().contains(">range<"));
+    }
+
+    #[test]
+    fn both_axes_of_150_decades_have_labels() {
+        let svg = chart(Mark::Points, [(1e-130, 1e-130), (1e20, 1e20)]).to_svg();
+        let document = Document::parse(svg.as_str()).unwrap();
+        let labels = |anchor| {
+            let texts =
+                document.descendants().filter(|it| it.attribute("text-anchor") == Some(anchor));
+            texts.filter(|it| it.text().is_some_and(|it| it.starts_with("1e"))).count()
+        };
+        assert!(labels("middle") >= 4 && labels("end") >= 4, "{}", svg.as_str());
+    }
+
+    #[test]
+    fn steps_keep_their_value_until_the_next_point() {
+        let svg = chart(Mark::Steps, [(1.0, 100.0), (10.0, 10.0), (100.0, 1.0)]).to_svg();
+        let path = outlines(&svg).pop().unwrap();
+        let numbers: Vec<&str> = path[1..].split(' ').collect();
+        let &[_, y0, x1, y1, x2, y2, x3, y3, x4, _] = &numbers[..] else { panic!("{path}") };
+        assert_eq!([y0, x1, y2, x3], [y1, x2, y3, x4], "{path}"); // along, down, along, down
     }
 }

@@ -7,7 +7,7 @@ use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
 use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use sublora::spectral::AnyEstimator;
-use sublora::subspace_projectors::AnyProjector;
+use sublora::subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
 
 use crate::args::{Args, Eval, Family, Generate, SplitArg};
 use crate::bars::Bars;
@@ -93,7 +93,7 @@ fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>,
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
-    let families: [(Family, Vec<(&str, &str)>); 7] = [
+    let families: [(Family, Vec<(&str, &str)>); 9] = [
         (
             Family::Tokenizers,
             AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
@@ -102,6 +102,11 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
             Family::Projectors,
             AnyProjector::all().iter().map(|it| (it.name(), it.about())).collect(),
         ),
+        (
+            Family::Allocations,
+            AnyAllocation::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
+        (Family::Gates, AnyGate::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Codebooks, AnyCodebook::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Grids, AnyGrid::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Ranges, AnyRange::all().iter().map(|it| (it.name(), it.about())).collect()),

@@ -41,7 +41,7 @@ pub(crate) fn compress(args: &Args, run_args: &RunArgs) -> Result<Answer, Failur
     let config = Run::read_config(&run_args.run, &[])?;
     let run = open_run(args, &run_args.run, config, &corpus, &bars)?;
     let artifact = run.compress(true)?;
-    let bits = CodeLength::of(&artifact.payload, run.config.certify.configurations);
+    let bits = CodeLength::of(&artifact, run.config.certify.configurations)?;
     if args.json {
         Answer::json(&serde_json::json!({
             "coordinates": artifact.payload.symbols().len(),

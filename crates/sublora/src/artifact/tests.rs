@@ -8,7 +8,7 @@ use crate::fixture;
 
 fn artifact() -> Artifact {
     let payload = CodedVector::nearest(&[0.5, -0.5, 0.5, 0.0, 2.0], &[-0.5, 0.0, 0.5]).unwrap();
-    Artifact { spec: fixture::spec(5), payload }
+    Artifact { spec: fixture::spec(5), payload, allocation: vec![] }
 }
 
 /// A file with any content and the right checksum.
@@ -38,12 +38,12 @@ fn a_file_comes_back_as_it_was() {
 
 #[test]
 fn the_code_length_is_that_of_the_payload_and_the_choice() {
-    let payload = artifact().payload;
-    let bits = 8 * payload.to_bytes().len() as u64;
+    let artifact = artifact();
+    let bits = 8 * artifact.payload.to_bytes().len() as u64;
     let totals = [0, 1, 2, 3, 4, 5, 1 << 63, (1 << 63) + 1, u64::MAX];
-    let totals = totals.map(|it| CodeLength::of(&payload, it).total() - bits);
+    let totals = totals.map(|it| CodeLength::of(&artifact, it).unwrap().total() - bits);
     assert_eq!(totals, [0, 0, 1, 2, 2, 3, 63, 64, 64]);
-    let stranger = CodeLength { header: u64::MAX, ..CodeLength::of(&payload, 2) };
+    let stranger = CodeLength { header: u64::MAX, ..CodeLength::of(&artifact, 2).unwrap() };
     assert_eq!(stranger.total(), u64::MAX);
 }
 
@@ -82,7 +82,7 @@ fn a_lying_file_with_a_right_checksum_is_refused() {
         sealed(&body)
     };
     refused(&changed(0, b"PK"), "does not begin with `SUBLORA`");
-    refused(&changed(8, &[2]), "its version is 2, this program reads 1");
+    refused(&changed(8, &[3]), "its version is 3, this program reads 2");
     refused(&changed(12, &u32::MAX.to_le_bytes()), "its header claims 4294967295 of");
     let rest = u32::try_from(body.len() - 16).unwrap();
     refused(&changed(12, &(rest + 1).to_le_bytes()), "its header claims");
@@ -143,6 +143,7 @@ fn what_a_reader_would_refuse_is_not_written() {
     let most = usize::try_from(FREE_COORDINATES).unwrap();
     let artifact = |d| Artifact {
         payload: CodedVector::nearest(&vec![0.0; d], &[0.0]).unwrap(),
+        allocation: vec![],
         spec: Spec {
             lora: None,
             model: Gpt2Config { vocab_size: 1 << 17, ..fixture::spec(d).model },

@@ -31,7 +31,7 @@ pub(crate) fn claims_among(
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     let artifact = Artifact::read(&folder.join(&certificate.artifact.file.path))?;
-    let bits = CodeLength::of(&artifact.payload, configurations.get());
+    let bits = CodeLength::of(&artifact, configurations.get())?;
     let scene = Scene::new(corpus, certificate.corpus.prior, &certificate.predictor)?;
     let scores = folder.join(&certificate.scores.path);
     let bytes = hashed(&scores, &certificate.scores.sha256, "score file")?;

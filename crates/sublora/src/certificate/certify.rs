@@ -103,7 +103,7 @@ impl Certifier<'_> {
 
         let metrics = metrics(&self.config.top_k)?;
         let claims = claim_count(self.config.unit, &metrics) + self.other_claims;
-        let bits = CodeLength::of(&subject.artifact.payload, self.config.configurations);
+        let bits = CodeLength::of(subject.artifact, self.config.configurations)?;
         let terms = Terms {
             vocab: subject.corpus.manifest().tokenizer.vocab_size,
             code_length: Bits::whole(bits.total()),

@@ -33,7 +33,7 @@ use crate::spec::BaseIdentity;
 use crate::{Error, atomic};
 
 const FORMAT: &str = "sublora-certificate";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const WHAT: &str = "certificate";
 
 /// What is claimed, of what, and on what evidence.

@@ -101,7 +101,7 @@ fn check(
     let artifact_path = folder.join(&certificate.artifact.file.path);
     hashed(&artifact_path, &certificate.artifact.file.sha256, "artifact")?;
     let artifact = Artifact::read(&artifact_path)?;
-    let bits = CodeLength::of(&artifact.payload, certificate.artifact.configurations);
+    let bits = CodeLength::of(&artifact, certificate.artifact.configurations)?;
     same("code length in bits", &certificate.artifact.bits, &bits)?;
     same("code length", &certificate.artifact.code_length, &bits.total())?;
     same_training(&certificate, &artifact)?;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU8;
 
 use gpt2_model::Gpt2Config;
+use subspace_projectors::AnyAllocation;
 
 use super::{BaseConfig, CertifyConfig, CompressConfig, RunConfig, Scored, TrainConfig};
 use crate::Error;
@@ -13,6 +14,14 @@ impl RunConfig {
     pub fn validate(&self) -> Result<(), Error> {
         if let Some(lora) = &self.lora {
             lora.validate()?;
+        }
+        if let Some(sublora) = &self.sublora
+            && self.lora.is_none()
+            && sublora.allocation != AnyAllocation::default()
+        {
+            let expected = "\"uniform\" without a table `[lora]`: only adapters have sides";
+            let mode = sublora.allocation.name();
+            return Err(Error::value("sublora.allocation_mode", &mode, expected));
         }
         if let BaseConfig::PriorSplit { fraction, train } = &self.base {
             if !(*fraction > 0.0 && *fraction < 1.0) {
@@ -77,6 +86,7 @@ impl TrainConfig {
         }
         above_zero(&key("learning_rate.peak"), self.learning_rate.peak)?;
         above_zero(&key("clip"), self.clip)?;
+        above_zero(&key("gate_rate"), self.gate_rate)?;
         let floor = self.learning_rate.floor;
         if !(0.0..=1.0).contains(&floor) {
             let expected = "a fraction of the peak, from 0 to 1";

@@ -9,12 +9,13 @@ use quantizers::CodedVector;
 
 use super::Run;
 use super::prepare::{Part, Prepared};
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, CodeLength};
 use crate::atomic::FileError;
+use crate::compression::Compression;
 use crate::config::TrainConfig;
 use crate::schedule::LearningRate;
 use crate::subspace::Subspace;
-use crate::train::InSubspace;
+use crate::train::{InSubspace, Point, Trainer};
 use crate::{Error, atomic};
 
 impl Run<'_> {
@@ -40,61 +41,93 @@ impl Run<'_> {
         }
         self.provenance().check(&self.folder)?;
         let Prepared { spec, model, layout } = self.prepare()?;
-        let Some(projector) = spec.projector(&layout)? else {
+        let Some(allocated) = spec.allocated(&layout)? else {
             return Err(Error::Mismatch("this run has no subspace".to_owned()));
         };
-        let subspace = Subspace::new(&model, layout, projector)?;
+        let subspace = Subspace::new(&model, layout, allocated)?;
         let mut trained = InSubspace::new(subspace, &self.config.train, &self.device);
-        let model = trainer.restore_best(model, &mut trained)?;
+        let mut model = trainer.restore_best(model, &mut trained)?;
+        let before = self.probe(&trainer, &model)?;
+        let Point { alpha, mut logits } = trained.point()?;
         let compress = &self.config.compress;
         let levels = NonZeroU8::new(compress.levels).unwrap_or(NonZeroU8::MIN);
-        let mut payload =
-            quantizers::quantize(compress.codebook.as_dyn(), &trained.alpha()?, levels)?;
-        if compress.qat_steps > 0 {
-            payload = self.through_quantiser(model, trained, &payload, resume)?;
-        }
-        let artifact = Artifact { spec, payload };
+        let mut payload = quantizers::quantize(compress.codebook.as_dyn(), &alpha, levels)?;
+        let subspace = if compress.qat_steps > 0 {
+            let start = (Point { alpha, logits }, &payload);
+            let subspace = trained.into_subspace();
+            let (moved, point, parameters) =
+                self.through_quantiser(model, subspace, start, resume)?;
+            (model, logits) = (moved, point.logits);
+            let centroids = parameters.centroids()?.unwrap_or_default();
+            let centroids: Vec<f64> = centroids.into_iter().map(f64::from).collect();
+            payload = CodedVector::nearest(&point.alpha, &centroids)?;
+            parameters.into_subspace()
+        } else {
+            trained.into_subspace()
+        };
+        let allocated = subspace.allocated();
+        let allocation: Vec<u64> = allocated.choices(&logits).iter().map(|it| it.value).collect();
+        let gates = allocated.decode(&allocation)?;
+        let decoded = subspace.place(model, &payload.dequantize(), &gates);
+        let after = self.probe(&trainer, &decoded)?;
+        let artifact = Artifact { spec, payload, allocation };
+        let bits = CodeLength::of(&artifact, self.config.certify.configurations)?;
+        let compression = Compression::new(allocated, &gates, bits, [before, after]);
+        // The artifact last: with it, both are there.
+        compression.write(&self.folder)?;
         artifact.write(&self.artifact_path())?;
         Ok(artifact)
     }
 
-    /// Quantisation-aware training from the coordinates `trained` and the levels of `start`.
+    /// Mean loss of `model` on the held-out windows of the training loop, in bits per token; on training
+    /// windows where nothing is held out.
+    fn probe(&self, trainer: &Trainer<'_>, model: &LoraGpt2) -> Result<f64, Error> {
+        let data = self.data(trainer.config, Part::Certified)?;
+        let windows = data.held_out.as_ref().unwrap_or(&data.train);
+        Ok(trainer.evaluate(model, windows)? / std::f64::consts::LN_2)
+    }
+
+    /// Quantisation-aware training from a point and the levels of its quantised form.
     fn through_quantiser(
         &self,
         model: LoraGpt2,
-        trained: InSubspace,
-        start: &CodedVector,
+        subspace: Subspace,
+        (point, payload): (Point, &CodedVector),
         resume: bool,
-    ) -> Result<CodedVector, Error> {
+    ) -> Result<(LoraGpt2, Point, InSubspace), Error> {
+        let compress = &self.config.compress;
+        let gate_rate = if compress.qat_gates { self.config.train.gate_rate } else { 0.0 };
         let config = TrainConfig {
-            steps: self.config.compress.qat_steps,
-            learning_rate: LearningRate::constant(self.config.compress.qat_learning_rate),
+            steps: compress.qat_steps,
+            learning_rate: LearningRate::constant(compress.qat_learning_rate),
+            gate_rate,
             ..self.config.train.clone()
         };
-        let alpha = trained.alpha()?;
         let centroids: Vec<f32> =
-            start.codebook().centroids().iter().map(|it| it.to_f32()).collect();
+            payload.codebook().centroids().iter().map(|it| it.to_f32()).collect();
         let trainer = self.trainer(&config, "qat");
-        begin_from(&trainer.folder, &start_hash(&alpha, &centroids, &config)?)?;
-        let subspace = trained.into_subspace();
+        begin_from(&trainer.folder, &start_hash(&point, &centroids, &config)?)?;
         let mut parameters =
-            InSubspace::through_quantiser(subspace, &alpha, &centroids, &config, &self.device);
+            InSubspace::through_quantiser(subspace, &point, &centroids, &config, &self.device);
         let model = parameters.place(model)?;
         let data = self.data(&config, Part::Certified)?;
-        trainer.run("quantisation-aware training", model, &mut parameters, &data, resume)?;
-        let centroids: Vec<f64> =
-            parameters.centroids()?.unwrap_or_default().into_iter().map(f64::from).collect();
-        Ok(CodedVector::nearest(&parameters.alpha()?, &centroids)?)
+        let task = "quantisation-aware training";
+        let (model, _) = trainer.run(task, model, &mut parameters, &data, resume)?;
+        let point = parameters.point()?;
+        Ok((model, point, parameters))
     }
 }
 
 /// What quantisation-aware training is a function of, besides the text and the seed of the run.
-fn start_hash(alpha: &[f32], centroids: &[f32], config: &TrainConfig) -> Result<Sha256Hash, Error> {
-    let bytes = |values: &[f32]| values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<u8>>();
+fn start_hash(point: &Point, centroids: &[f32], config: &TrainConfig) -> Result<Sha256Hash, Error> {
     let config = serde_json::to_vec(config).map_err(|error| Error::config(&error))?;
-    let counts = [alpha.len() as u64, centroids.len() as u64].map(u64::to_le_bytes).concat();
-    let tag = b"sublora qat 1";
-    Ok(Sha256Hash::of(&[tag, &counts, &bytes(alpha), &bytes(centroids), &config]))
+    let mut parts = vec![b"sublora qat 2".to_vec()];
+    for values in [&point.alpha[..], &point.logits, centroids] {
+        parts.push((values.len() as u64).to_le_bytes().to_vec());
+        parts.push(values.iter().flat_map(|it| it.to_le_bytes()).collect());
+    }
+    parts.push(config);
+    Ok(Sha256Hash::of(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }
 
 /// Empties `folder` unless what is in it began from `start`.

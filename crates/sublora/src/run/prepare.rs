@@ -63,7 +63,7 @@ impl<'a> Run<'a> {
         self.data(pretraining, Part::Prior)?;
         self.data(&self.config.train, Part::Certified)?;
         let (_, layout) = spec.assemble(PlainGpt2::zeros(&spec.model, &self.device)?)?;
-        spec.projector(&layout)?;
+        spec.allocated(&layout)?;
         Ok(())
     }
 
@@ -133,9 +133,9 @@ impl<'a> Run<'a> {
         model: &LoraGpt2,
         layout: Layout,
     ) -> Result<Box<dyn Parameters>, Error> {
-        Ok(match spec.projector(&layout)? {
-            Some(projector) => {
-                let subspace = Subspace::new(model, layout, projector)?;
+        Ok(match spec.allocated(&layout)? {
+            Some(allocated) => {
+                let subspace = Subspace::new(model, layout, allocated)?;
                 Box::new(InSubspace::new(subspace, &self.config.train, &self.device))
             }
             None => Box::new(Direct::new(layout, &self.config.train)),

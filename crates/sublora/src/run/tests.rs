@@ -3,7 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use subspace_projectors::{Fixed, Learned};
+
 use super::*;
+use crate::compression::Compression;
 use crate::fixture;
 use crate::{Verification, verify};
 
@@ -91,17 +94,24 @@ fn insist<T>(mut call: impl FnMut(u64) -> Result<T, Error>) -> (T, u64) {
     unreachable!("a hundred interruptions are enough")
 }
 
+/// The second with gates, which turn from step to step and are trained through their code.
 #[test]
 fn an_interrupted_run_ends_as_one_that_was_not() {
+    for mode in ["uniform", "learned"] {
+        interrupted_and_whole(&format!("sublora.allocation_mode={mode}"));
+    }
+}
+
+fn interrupted_and_whole(allocation: &str) {
     let dir = tempfile::tempdir().unwrap();
     let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(40, 20), 0.2);
-    let whole = run(dir.path().join("whole"), &corpus, &[], &());
+    let whole = run(dir.path().join("whole"), &corpus, &[allocation], &());
     let outcome = whole.train(false).unwrap();
     whole.compress(false).unwrap();
     let certificate = whole.certify(0).unwrap();
 
     let impatient = Impatient(AtomicU64::new(0));
-    let parts = run(dir.path().join("parts"), &corpus, &[], &impatient);
+    let parts = run(dir.path().join("parts"), &corpus, &[allocation], &impatient);
     let (resumed, interruptions) = insist(|attempt| parts.train(attempt > 0));
     assert!(interruptions >= 5, "{interruptions}");
     assert_eq!(resumed, outcome);
@@ -117,6 +127,7 @@ fn an_interrupted_run_ends_as_one_that_was_not() {
         "train/metrics.jsonl",
         "qat/metrics.jsonl",
         "model.sublora",
+        "compression.json",
         "scores.safetensors",
         "certificate.json",
     ];
@@ -128,7 +139,7 @@ fn an_interrupted_run_ends_as_one_that_was_not() {
         verify(&parts.certificate_path(), None, Some(&parts.device), &|| 0.0, &()).unwrap();
     assert!(matches!(verdict, Verification::Confirmed { .. }), "{verdict:?}");
     let left: Vec<_> = std::fs::read_dir(&parts.folder).unwrap().collect();
-    assert_eq!(left.len(), 9); // no partial scores: config, provenance, four folders, three files
+    assert_eq!(left.len(), 10); // no partial scores: config, provenance, four folders, four files
 }
 
 #[test]
@@ -142,6 +153,92 @@ fn a_killed_run_without_a_checkpoint_starts_again() {
     run.train(true).unwrap();
     let metrics = std::fs::read_to_string(run.folder.join("train/metrics.jsonl")).unwrap();
     assert!(metrics.starts_with("{\"step\":1,\"train/bits_per_token\":"), "{metrics}");
+}
+
+/// Overrides of every allocation, each with both gates where it has one.
+const ALLOCATIONS: [&[&str]; 8] = [
+    &["sublora.allocation_mode=uniform"],
+    &["sublora.allocation_mode=fixed", "sublora.allocation_ratio=0.8"],
+    &["sublora.allocation_mode=fixed", "sublora.allocation_ratio=1"],
+    &["sublora.allocation_mode=per-layer"],
+    &[
+        "sublora.allocation_mode=per-layer",
+        "sublora.allocation_table={ \"h.0\" = [2, 6], rest = [1, 7] }",
+    ],
+    &["sublora.allocation_mode=learned"],
+    &["sublora.allocation_mode=learned", "sublora.allocation_gate.kind=soft-mask"],
+    &["sublora.allocation_mode=learned-shared"],
+];
+
+#[test]
+fn every_allocation_begins_alike_and_goes_the_whole_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.2);
+    let mut first_losses = Vec::new();
+    for (place, overrides) in ALLOCATIONS.iter().enumerate() {
+        let overrides = [&["base={ kind = \"random\" }"], *overrides].concat();
+        let run = run(dir.path().join(place.to_string()), &corpus, &overrides, &());
+        run.train(false).unwrap();
+        let metrics = std::fs::read_to_string(run.folder.join("train/metrics.jsonl")).unwrap();
+        let (loss, _) = metrics.split_once(",\"learning_rate\"").unwrap();
+        first_losses.push(loss.to_owned());
+        // One block and the head, both sides of each; of a side without coordinates there is none.
+        for name in ["gradient_A/h.0", "gradient_B/h.0", "gradient_A/rest", "gradient_B/rest"] {
+            let alone = overrides.contains(&"sublora.allocation_ratio=1") && name.contains("_A");
+            let expected = if alone { 0 } else { 3 }; // steps 4, 8 and 11
+            assert_eq!(metrics.matches(name).count(), expected, "{overrides:?} {name}");
+        }
+        let artifact = run.compress(false).unwrap();
+        let limits = artifact.spec.plan().unwrap().unwrap().limits();
+        assert_eq!(artifact.allocation.len(), limits.len());
+        let record = Compression::read(&run.folder).unwrap();
+        let bits: u32 = limits.iter().map(|&it| u64::BITS - (it - 1).leading_zeros()).sum();
+        assert_eq!(record.bits.allocation, u64::from(bits.next_multiple_of(8)), "{overrides:?}");
+        assert_eq!((record.intrinsic_dim, record.trained_weights), (16, 674)); // 2 (2 (32) + 16 + 257)
+        assert_eq!(record.gates.is_empty(), !metrics.contains("gate/h.0"));
+        let certificate = run.certify(0).unwrap();
+        assert_eq!(certificate.artifact.code_length, record.code_length);
+        let verdict = verify(&run.certificate_path(), None, Some(&run.device), &|| 0.0, &());
+        assert!(matches!(verdict, Ok(Verification::Confirmed { .. })), "{verdict:?}");
+    }
+    assert!(first_losses.windows(2).all(|pair| pair[0] == pair[1]), "{first_losses:?}");
+}
+
+#[test]
+fn another_allocation_is_never_taken_for_the_one_that_was_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = fixture::corpus(&dir.path().join("corpus"), &fixture::prose(20, 20), 0.2);
+    let base = "base={ kind = \"random\" }";
+    let fixed = ["sublora.allocation_mode=fixed", "sublora.allocation_ratio=0.8", base];
+    let mut run = run(dir.path().join("run"), &corpus, &fixed, &());
+    run.train(false).unwrap();
+    let artifact = run.compress(false).unwrap();
+
+    // Going on with another ratio.
+    let equal = Fixed { ratio: 0.5 };
+    run.config.sublora.as_mut().unwrap().allocation = equal.clone().into();
+    let error = run.train(true).unwrap_err().to_string();
+    assert!(error.ends_with("`sublora.allocation_ratio` was 0.8, and is 0.5 now"), "{error}");
+
+    // A header that says another one than the payload.
+    let mut forged = artifact.clone();
+    forged.spec.sublora.as_mut().unwrap().allocation = equal.into();
+    let forged = Artifact::from_bytes(&forged.to_bytes().unwrap()).unwrap();
+    let error = forged.rebuild(None, &run.device).unwrap_err().to_string();
+    let expected =
+        "the stored allocation [800] is not the configured one, expected [500] and 0 gates";
+    assert_eq!(error, expected);
+
+    // A checkpoint of gates for coordinates without any.
+    run.config.sublora.as_mut().unwrap().allocation = Learned::default().into();
+    run.folder = dir.path().join("learned");
+    run.train(false).unwrap();
+    let text = std::fs::read_to_string(run.folder.join("config.toml")).unwrap();
+    run.config.sublora.as_mut().unwrap().allocation = Fixed { ratio: 0.8 }.into();
+    std::fs::write(run.folder.join("config.toml"), toml::to_string(&run.config).unwrap()).unwrap();
+    assert!(text.contains("allocation_mode = \"learned\""));
+    let error = run.compress(false).unwrap_err().to_string();
+    assert_eq!(error, "the checkpoint holds gates, and this allocation has none");
 }
 
 type Change = fn(&mut RunConfig);

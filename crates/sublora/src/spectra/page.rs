@@ -308,9 +308,7 @@ impl SpectralReport {
         let map = HeatMap {
             value_label: "change of alpha".to_owned(),
             column_label: "variant".to_owned(),
-            rows: without_shared_parts(
-                &self.matrices.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(),
-            ),
+            rows: self.matrices.iter().map(|it| it.name.clone()).collect(),
             columns: variants().cloned().collect(),
             values: self.matrices.iter().map(of).collect(),
             ..HeatMap::default()
@@ -369,28 +367,6 @@ fn depth(name: &str) -> Option<f64> {
     name.split('.').find(|part| is_number(part))?.parse().ok()
 }
 
-/// Dotted names without the parts at both ends that all of them share, so that what tells them apart is
-/// to be seen.
-fn without_shared_parts(names: &[&str]) -> Vec<String> {
-    let mut parts: Vec<Vec<&str>> = names.iter().map(|name| name.split('.').collect()).collect();
-    // From the end, and once turned round, from the start.
-    for _ in 0..2 {
-        while !parts.is_empty() && parts.iter().all(|it| it.len() > 1) {
-            let last = parts.first().and_then(|it| it.last().copied());
-            if !parts.iter().all(|it| it.last().copied() == last) {
-                break;
-            }
-            for of_name in &mut parts {
-                of_name.pop();
-            }
-        }
-        for of_name in &mut parts {
-            of_name.reverse();
-        }
-    }
-    parts.into_iter().map(|it| it.join(".")).collect()
-}
-
 fn without_originals(table: &Table) -> Result<Table, SpectralError> {
     let place = table.columns().iter().position(|it| it.name == "variant");
     let mut rest = Table::new(table.columns().to_vec())?;
@@ -437,14 +413,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_keep_what_tells_them_apart() {
-        let names = ["model.h.0.experts.1.up.weight", "model.h.0.experts.12.up.weight"];
-        assert_eq!(without_shared_parts(&names), ["1", "12"]);
-        let names = ["model.h.0.attn.weight", "model.wpe.weight"];
-        assert_eq!(without_shared_parts(&names), ["h.0.attn", "wpe"]);
-        assert_eq!(without_shared_parts(&["a.weight"]), ["a"]);
-        assert_eq!(without_shared_parts(&["weight", "a.weight"]), ["weight", "a.weight"]);
-        assert!(without_shared_parts(&[]).is_empty());
+    fn the_layer_is_the_first_number_of_a_name() {
         let depths = ["h.11.mlp.weight", "wte.weight", "a.3.b.7.weight"].map(depth);
         assert_eq!(depths, [Some(11.0), None, Some(3.0)]);
     }

@@ -319,8 +319,8 @@ fn a_variant_that_cannot_be_made_is_missed_under_its_own_name() {
     assert!(coverage(&report)["b.weight"].1.starts_with("no 8bit-group:12: 20 inputs are no"));
     let rows = tables::matrices(&report.matrices).unwrap();
     let page = report.page(&rows, &tables::coverage(&report.coverage).unwrap()).unwrap().to_html();
-    assert!(page.contains("b, 8bit-group:12: no value"), "the heat map");
-    assert!(!page.contains("b, 8bit-tensor: no value"));
+    assert!(page.contains("b.weight, 8bit-group:12: no value"), "the heat map");
+    assert!(!page.contains("b.weight, 8bit-tensor: no value"));
     let violations =
         |text: &str| text.parse::<Gate>().unwrap().violations(&report.summary).unwrap();
     let expected = "8bit-group:12: only 1 of 2 matrices, which counts as collapsed>0";

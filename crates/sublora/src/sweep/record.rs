@@ -3,7 +3,6 @@
 use bounds::Unit;
 use corpus::Sha256Hash;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::summary::{Choice, Group, groups};
 use super::table::{runs_table, subjects};
@@ -12,6 +11,7 @@ use super::{CONFIG, Sweep, SweepConfig, SweepRun, SweepTask};
 use crate::artifact::CodeLength;
 use crate::atomic::{self, FileError};
 use crate::certificate::{Certificate, Claim, MetricName};
+use crate::compression::Compression;
 use crate::{Error, Run};
 
 const FORMAT: &str = "sublora-sweep";
@@ -115,8 +115,8 @@ pub struct RunRecord {
     pub held_out: Option<HeldOutLoss>,
     /// $K$ by what takes the room, the choice among the runs included.
     pub code_length: Option<CodeLength>,
-    /// Its `compression.json`, if it wrote one.
-    pub compression: Option<Value>,
+    /// Its `compression.json`: what quantising cost, and who has the coordinates.
+    pub compression: Option<Compression>,
     /// The claims of its certificate.
     pub bounds: Vec<Claim>,
 }
@@ -201,7 +201,7 @@ impl Sweep<'_> {
                 step: it.best_step,
             });
             record.code_length = Some(certificate.artifact.bits);
-            record.compression = compression(&run)?;
+            record.compression = Some(Compression::read(&run.folder)?);
             record.bounds = certificate.bounds;
         }
         Ok(record)
@@ -232,14 +232,4 @@ fn path(task: &SweepTask) -> String {
     let folder = task.folder();
     let parts = folder.iter().map(|part| part.to_string_lossy());
     parts.collect::<Vec<_>>().join("/")
-}
-
-fn compression(run: &Run<'_>) -> Result<Option<Value>, Error> {
-    let path = run.folder.join("compression.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let json = std::fs::read(&path).map_err(FileError::at("read", &path))?;
-    let value = serde_json::from_slice(&json);
-    value.map(Some).map_err(|error| Error::format(&path, "record of a compression", error))
 }

@@ -43,6 +43,7 @@ pub(super) fn runs_table(runs: &[RunRecord], subjects: &[Subject]) -> Result<Tab
         .extend(lengths.columns().iter().map(|it| column(&format!("bits_{}", it.name), it.kind)));
     columns.push(column("held_out_bits_per_token", Kind::Float));
     columns.push(column("best_step", Kind::Integer));
+    columns.push(column("quantization_loss", Kind::Float));
     for subject in subjects {
         let name = spelt(subject);
         columns.extend(["risk", "bound"].map(|it| column(&format!("{name}_{it}"), Kind::Float)));
@@ -74,6 +75,7 @@ fn cells(run: &RunRecord, parts: &[Cell], subjects: &[Subject]) -> Vec<Cell> {
     cells.extend_from_slice(parts);
     cells.push(float(run.held_out.map(|it| it.bits_per_token)));
     cells.push(run.held_out.map_or(Cell::Empty, |it| integer(it.step)));
+    cells.push(float(run.compression.as_ref().map(|it| it.quantization_loss)));
     for &(unit, metric, k) in subjects {
         let claim = run.best(unit, metric, k);
         cells.extend([float(claim.map(|it| it.risk)), float(claim.map(|it| it.bound))]);

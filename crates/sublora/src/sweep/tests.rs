@@ -388,7 +388,8 @@ fn a_certificate_pays_for_the_choice_and_the_record_says_how_much() {
     let csv = std::fs::read_to_string(sweep.folder.join("runs.csv")).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     let head = "mode,intrinsic_dim,seed,status,code_length,bits_header,bits_codebook,bits_counts,\
-        bits_symbols,bits_padding,bits_configuration,held_out_bits_per_token,best_step,\
+        bits_symbols,bits_padding,bits_allocation,bits_configuration,held_out_bits_per_token,\
+        best_step,quantization_loss,\
         document_bits_per_token_risk,document_bits_per_token_bound,document_top_1_error_risk,\
         document_top_1_error_bound,token_bits_per_token_risk,token_bits_per_token_bound,\
         token_top_1_error_risk,token_top_1_error_bound,seconds,failure";

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use gpt2_model::host;
 use subspace_projectors::Layout;
 
-use super::Parameters;
+use super::{At, Parameters};
 use crate::Error;
 use crate::config::TrainConfig;
 use crate::subspace::{put_weights, weights};
@@ -22,15 +22,15 @@ pub struct Direct {
 impl Direct {
     /// A fresh optimiser for the weights of `layout`.
     pub fn new(layout: Layout, config: &TrainConfig) -> Self {
-        Self { layout, optimizer: adam_w(config.weight_decay), clip: config.clip }
+        Self { layout, optimizer: adam_w(config.weight_decay).init(), clip: config.clip }
     }
 }
 
 /// The reference setting: betas 0.9 and 0.999, epsilon 1e-6.
 #[expect(clippy::cast_possible_truncation, reason = "burn takes it as f32")]
-pub(super) fn adam_w(weight_decay: f64) -> ModuleOptimizer {
+pub(super) fn adam_w(weight_decay: f64) -> AdamWConfig {
     let config = AdamWConfig::new().with_beta_1(0.9).with_beta_2(0.999).with_epsilon(1e-6);
-    config.with_weight_decay(weight_decay as f32).init()
+    config.with_weight_decay(weight_decay as f32)
 }
 
 /// The bytes of an optimiser's state.
@@ -49,17 +49,12 @@ pub(super) fn restored(optimizer: ModuleOptimizer, bytes: &[u8]) -> Result<Modul
 }
 
 impl Parameters for Direct {
-    fn step(
-        &mut self,
-        model: LoraGpt2,
-        grads: GradientsParams,
-        learning_rate: f64,
-    ) -> Result<LoraGpt2, Error> {
+    fn step(&mut self, model: LoraGpt2, grads: GradientsParams, at: At) -> Result<LoraGpt2, Error> {
         let norm = global_norm(&model, &grads)?;
         // Scaling every gradient by one factor is scaling the step's own numbers: AdamW's update
         // depends on the factor through its moments, so the gradients themselves are scaled.
         let grads = if norm > self.clip { scaled(&model, grads, self.clip / norm) } else { grads };
-        Ok(self.optimizer.step(learning_rate, model, grads))
+        Ok(self.optimizer.step(at.learning_rate, model, grads))
     }
 
     fn values(&self, model: &LoraGpt2) -> Result<Vec<(String, Vec<f32>)>, Error> {
@@ -73,6 +68,7 @@ impl Parameters for Direct {
         model: LoraGpt2,
         values: &[(String, Vec<f32>)],
         optimizer: Option<&[u8]>,
+        _progress: f64,
     ) -> Result<LoraGpt2, Error> {
         let names = self.layout.tensors().iter().map(subspace_projectors::Tensor::name);
         if !names.eq(values.iter().map(|(name, _)| name.as_str())) {
@@ -90,6 +86,14 @@ impl Parameters for Direct {
 
     fn optimizer(&self) -> Result<Vec<u8>, Error> {
         stored(&self.optimizer)
+    }
+
+    fn is_settled(&self, _progress: f64) -> bool {
+        true
+    }
+
+    fn observations(&self) -> Vec<(String, f64)> {
+        Vec::new()
     }
 }
 

@@ -17,7 +17,7 @@ use corpus::{WindowIndex, WindowSampler};
 use gpt2_model::{cross_entropy, host};
 
 pub use direct::Direct;
-pub use in_subspace::InSubspace;
+pub use in_subspace::{InSubspace, Point};
 use state::State;
 
 use crate::atomic::FileError;
@@ -32,12 +32,7 @@ pub trait Parameters {
     ///
     /// # Errors
     /// If the device fails.
-    fn step(
-        &mut self,
-        model: LoraGpt2,
-        grads: GradientsParams,
-        learning_rate: f64,
-    ) -> Result<LoraGpt2, Error>;
+    fn step(&mut self, model: LoraGpt2, grads: GradientsParams, at: At) -> Result<LoraGpt2, Error>;
 
     /// What is trained, by name.
     ///
@@ -45,7 +40,7 @@ pub trait Parameters {
     /// If the device fails.
     fn values(&self, model: &LoraGpt2) -> Result<Vec<(String, Vec<f32>)>, Error>;
 
-    /// Goes back to `values` and, if given, to an optimiser state.
+    /// Goes back to `values` and, if given, to an optimiser state, after a share `progress` of the steps.
     ///
     /// # Errors
     /// If the values are not those of this model, or the state cannot be read.
@@ -54,6 +49,7 @@ pub trait Parameters {
         model: LoraGpt2,
         values: &[(String, Vec<f32>)],
         optimizer: Option<&[u8]>,
+        progress: f64,
     ) -> Result<LoraGpt2, Error>;
 
     /// The optimiser's state.
@@ -61,6 +57,22 @@ pub trait Parameters {
     /// # Errors
     /// If the device fails.
     fn optimizer(&self) -> Result<Vec<u8>, Error>;
+
+    /// Whether, after a share `progress` of the steps, the model has the form it will be kept in. One
+    /// that has not is never the best of a run.
+    fn is_settled(&self, progress: f64) -> bool;
+
+    /// What to log besides losses, by name.
+    fn observations(&self) -> Vec<(String, f64)>;
+}
+
+/// Where in a training a step is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct At {
+    /// Of this step.
+    pub learning_rate: f64,
+    /// The share of the steps that are over when it is taken, in (0, 1].
+    pub progress: f64,
 }
 
 /// Where the windows come from.
@@ -115,7 +127,8 @@ impl Trainer<'_> {
         let mut start = 0;
         if resume && last.exists() {
             let state = State::read(&last)?;
-            model = parameters.restore(model, &state.values, Some(&state.optimizer))?;
+            let progress = self.progress_at(state.step);
+            model = parameters.restore(model, &state.values, Some(&state.optimizer), progress)?;
             (start, outcome) = (state.step, state.outcome);
         }
         let mut metrics = if resume {
@@ -135,7 +148,8 @@ impl Trainer<'_> {
             };
             let (loss, grads) = self.gradients(&model, &data.train, step)?;
             finite("loss", loss)?;
-            model = parameters.step(model, grads, learning_rate)?;
+            let progress = self.progress_at(step + 1);
+            model = parameters.step(model, grads, At { learning_rate, progress })?;
             tokens += (self.config.batch * self.config.seq) as u64 * self.config.accumulation;
             let rate = tokens as f64 / ((self.now)() - since).max(1e-9);
             let done = step + 1;
@@ -153,8 +167,11 @@ impl Trainer<'_> {
                 };
                 finite("held-out loss", held_out)?;
                 let bits = held_out / std::f64::consts::LN_2;
-                metrics.record(done, &[("held_out/bits_per_token", bits)])?;
-                if held_out < outcome.best_loss {
+                let observed = parameters.observations();
+                let observed = observed.iter().map(|(name, value)| (name.as_str(), *value));
+                let record = [("held_out/bits_per_token", bits)].into_iter().chain(observed);
+                metrics.record(done, &record.collect::<Vec<_>>())?;
+                if held_out < outcome.best_loss && parameters.is_settled(progress) {
                     outcome = Outcome { best_loss: held_out, best_step: done };
                 }
             }
@@ -195,7 +212,11 @@ impl Trainer<'_> {
         parameters: &mut dyn Parameters,
     ) -> Result<LoraGpt2, Error> {
         let best = State::read(&self.folder.join("best.safetensors"))?;
-        parameters.restore(model, &best.values, None)
+        parameters.restore(model, &best.values, None, self.progress_at(best.step))
+    }
+
+    fn progress_at(&self, step: u64) -> f64 {
+        step as f64 / self.config.steps as f64
     }
 
     /// Steps taken at the last checkpoint; none before the first.

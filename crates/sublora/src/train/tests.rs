@@ -2,7 +2,7 @@
 
 use corpus::{Corpus, Split};
 use counter_rng::Key;
-use subspace_projectors::Layout;
+use subspace_projectors::{Gates, Layout, Moment};
 
 use super::*;
 use crate::fixture;
@@ -22,8 +22,23 @@ fn assembled(spec: &Spec) -> (LoraGpt2, Layout) {
 }
 
 fn subspace(spec: &Spec, model: &LoraGpt2, layout: &Layout) -> Subspace {
-    let projector = spec.projector(layout).unwrap().unwrap();
-    Subspace::new(model, layout.clone(), projector).unwrap()
+    let allocated = spec.allocated(layout).unwrap().unwrap();
+    Subspace::new(model, layout.clone(), allocated).unwrap()
+}
+
+/// Without gates.
+fn ungated(subspace: &Subspace) -> Gates {
+    subspace.allocated().gates(&[], Moment::Coded)
+}
+
+fn place(subspace: &Subspace, model: LoraGpt2, alpha: &[f32]) -> LoraGpt2 {
+    subspace.place(model, alpha, &ungated(subspace))
+}
+
+fn pull_back(subspace: &Subspace, model: &LoraGpt2, grads: &GradientsParams) -> Vec<f32> {
+    let gradient = subspace.gradient(model, grads).unwrap();
+    let alpha = vec![0.0; subspace.dimension()];
+    subspace.allocated().pull_back(&alpha, &ungated(subspace), &gradient).0
 }
 
 fn coordinates(d: usize) -> Vec<f32> {
@@ -86,20 +101,20 @@ fn the_pulled_back_gradient_is_that_of_end_to_end_autodiff() {
     let subspace = subspace(&spec, &model, &layout);
     let alpha = coordinates(24);
     let (loss, grads) = {
-        let placed = subspace.place(model.clone(), &alpha);
+        let placed = place(&subspace, model.clone(), &alpha);
         let (loss, grads) = gradients(&placed, &corpus, &config(4, 1, 1));
-        (loss, subspace.pull_back(&placed, &grads).unwrap())
+        (loss, pull_back(&subspace, &placed, &grads))
     };
 
     // theta_0 + P alpha inside the graph, P a matrix of D x d from the columns P e_i.
     let device = Device::default().autodiff();
-    let origin = subspace.weights_at(&[0.0; 24]);
+    let origin = subspace.weights_at(&[0.0; 24], &ungated(&subspace));
     let mut matrix = vec![0.0; layout.ambient() * 24];
-    let projector = spec.projector(&layout).unwrap().unwrap();
+    let allocated = subspace.allocated();
     for column in 0..24 {
         let (mut unit, mut image) = (vec![0.0; 24], vec![0.0; layout.ambient()]);
         unit[column] = 1.0;
-        projector.apply(&unit, &mut image);
+        allocated.apply(&unit, &ungated(&subspace), &mut image);
         image.iter().enumerate().for_each(|(row, &value)| matrix[row * 24 + column] = value);
     }
     let matrix = Tensor::<2>::from_data(TensorData::new(matrix, [layout.ambient(), 24]), &device);
@@ -125,10 +140,10 @@ fn a_step_does_not_depend_on_how_its_windows_are_split() {
     let spec = fixture::spec(24);
     let (model, layout) = assembled(&spec);
     let subspace = subspace(&spec, &model, &layout);
-    let model = subspace.place(model, &coordinates(24));
+    let model = place(&subspace, model, &coordinates(24));
     let pulled = |config: &TrainConfig| {
         let (loss, grads) = gradients(&model, &corpus, config);
-        (loss, subspace.pull_back(&model, &grads).unwrap())
+        (loss, pull_back(&subspace, &model, &grads))
     };
     let (loss, whole) = pulled(&config(8, 2, 1));
     for shards in [2, 4, 8] {
@@ -146,7 +161,7 @@ fn a_step_does_not_depend_on_how_its_windows_are_split() {
         let (x, y) = batch(&windows, index, 8, &model.wte.weight.device());
         let grads = mean_loss(&model, x, &y).backward();
         let grads = GradientsParams::from_grads(grads, &model);
-        let part = subspace.pull_back(&model, &grads).unwrap();
+        let part = pull_back(&subspace, &model, &grads);
         mean.iter_mut().zip(part).for_each(|(mean, part)| *mean += part / 2.0);
     }
     assert!(distance(&mean, &whole) < 1e-5);
@@ -158,13 +173,13 @@ fn the_origin_is_the_base_to_the_bit() {
     let base = fixture::base(&spec);
     let (model, layout) = spec.assemble(base.clone()).unwrap();
     let subspace = subspace(&spec, &model, &layout);
-    let origin = subspace.place(model.clone(), &[0.0; 24]);
+    let origin = place(&subspace, model.clone(), &[0.0; 24]);
     let tokens = Tensor::<1, Int>::arange(60..76, &Device::default()).reshape([1, 16]);
     let bits = |hidden: Tensor<3>| -> Vec<f32> { host(hidden).unwrap().iter::<f32>().collect() };
     let expected = bits(base.valid().hidden(tokens.clone()));
     assert_eq!(bits(model.valid().hidden(tokens.clone())), expected);
     assert_eq!(bits(origin.valid().hidden(tokens.clone())), expected);
-    let moved = subspace.place(model, &coordinates(24));
+    let moved = place(&subspace, model, &coordinates(24));
     assert_ne!(bits(moved.valid().hidden(tokens)), expected);
 }
 
@@ -186,7 +201,7 @@ fn dropout_is_off_in_evaluation() {
     let mut spec = fixture::spec(24);
     spec.lora.as_mut().unwrap().dropout = 0.5;
     let (model, layout) = assembled(&spec);
-    let model = subspace(&spec, &model, &layout).place(model, &coordinates(24));
+    let model = place(&subspace(&spec, &model, &layout), model, &coordinates(24));
     let config = TrainConfig { eval_batches: 2, ..config(4, 1, 1) };
     let windows = WindowSampler::new(corpus.split(Split::Train), SEQ + 1, 3).unwrap();
     let trainer = Trainer { config: &config, folder: PathBuf::new(), now: &|| 0.0, progress: &() };
