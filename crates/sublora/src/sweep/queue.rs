@@ -111,37 +111,50 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
-    /// Runs tasks of `bytes`; the order they ended in, and the most bytes and tasks at once.
+    /// What happened while tasks ran.
+    #[derive(Default)]
+    struct Seen {
+        running: Vec<usize>,
+        over: Vec<usize>,
+        most_bytes: u64,
+        most_tasks: usize,
+    }
+
+    /// Runs tasks, each of which waits until `at_once` of them have been running at the same time.
     fn worked(
         demands: &[Demand],
-        jobs: usize,
+        (jobs, at_once): (usize, usize),
         memory: Option<u64>,
         fails: Option<usize>,
-    ) -> (Result<(), usize>, Vec<usize>, u64, usize) {
+    ) -> (Result<(), usize>, Seen) {
         let limits = SweepLimits { jobs: NonZeroUsize::new(jobs).unwrap(), memory };
-        let now = Mutex::new((Vec::new(), 0, 0)); // running, and the most of bytes and tasks
-        let over = Mutex::new(Vec::new());
+        let seen = Mutex::new(Seen::default());
         let result = work_off(demands, limits, |task| {
             {
-                let mut now = lock(&now);
-                now.0.push(task);
-                let bytes = now.0.iter().map(|&it: &usize| demands[it].bytes).sum();
-                (now.1, now.2) = (now.1.max(bytes), now.2.max(now.0.len()));
+                let mut seen = lock(&seen);
+                if let Some(before) = demands[task].after {
+                    assert!(seen.over.contains(&before), "{task} began before {before} was over");
+                }
+                seen.running.push(task);
+                let bytes = seen.running.iter().map(|&it| demands[it].bytes).sum();
+                seen.most_bytes = seen.most_bytes.max(bytes);
+                seen.most_tasks = seen.most_tasks.max(seen.running.len());
             }
-            if let Some(before) = demands[task].after {
-                assert!(lock(&over).contains(&before), "{task} began before {before} was over");
+            let start = Instant::now();
+            while lock(&seen).most_tasks < at_once {
+                assert!(start.elapsed() < Duration::from_secs(60), "{at_once} never run at once");
+                std::thread::sleep(Duration::from_millis(1));
             }
-            std::thread::sleep(Duration::from_millis(5));
-            lock(&over).push(task);
-            lock(&now).0.retain(|&it| it != task);
+            let mut seen = lock(&seen);
+            seen.running.retain(|&it| it != task);
+            seen.over.push(task);
             if fails == Some(task) { Err(task) } else { Ok(()) }
         });
-        let (_, bytes, tasks) = now.into_inner().unwrap();
-        (result, over.into_inner().unwrap(), bytes, tasks)
+        (result, seen.into_inner().unwrap())
     }
 
     fn demand(bytes: u64, after: Option<usize>) -> Demand {
@@ -151,45 +164,39 @@ mod tests {
     #[test]
     fn one_job_takes_the_tasks_in_order() {
         let demands = [demand(1, None), demand(9, Some(0)), demand(1, None)];
-        let (result, over, _, tasks) = worked(&demands, 1, Some(2), None);
-        assert_eq!((result, over, tasks), (Ok(()), vec![0, 1, 2], 1));
-        assert_eq!(worked(&[], 3, None, None).1, [0; 0]);
+        let (result, seen) = worked(&demands, (1, 1), Some(2), None);
+        assert_eq!((result, seen.over, seen.most_tasks), (Ok(()), vec![0, 1, 2], 1));
+        assert_eq!(worked(&[], (3, 0), None, None).1.over, [0; 0]);
     }
 
     #[test]
     fn several_jobs_stay_within_the_budget_and_wait_for_predecessors() {
-        // Two bases, then their runs.
+        // Two bases, then their runs: three of them fit into 9 bytes.
         let runs = (0..8).map(|run| demand(3, Some(run % 2)));
         let demands: Vec<_> = [demand(4, None), demand(4, None)].into_iter().chain(runs).collect();
-        let (result, mut over, bytes, tasks) = worked(&demands, 4, Some(9), None);
-        over.sort_unstable();
-        assert_eq!((result, over), (Ok(()), (0..10).collect()));
-        assert!(bytes <= 9 && (2..=3).contains(&tasks), "{bytes} bytes, {tasks} tasks");
+        let (result, mut seen) = worked(&demands, (4, 2), Some(9), None);
+        seen.over.sort_unstable();
+        assert_eq!((result, seen.over), (Ok(()), (0..10).collect()));
+        assert!(seen.most_bytes <= 9 && seen.most_tasks <= 3);
         // Without a budget the number of jobs is the limit.
-        let (_, _, bytes, tasks) = worked(
-            &demands[2..].iter().map(|it| demand(it.bytes, None)).collect::<Vec<_>>(),
-            4,
-            None,
-            None,
-        );
-        assert_eq!((bytes, tasks), (12, 4));
+        let (result, seen) = worked(&[demand(3, None); 8], (4, 4), None, None);
+        assert_eq!((result, seen.most_bytes, seen.most_tasks), (Ok(()), 12, 4));
     }
 
     #[test]
     fn a_task_beyond_the_budget_runs_alone() {
         let demands = [demand(3, None), demand(100, None), demand(3, None), demand(3, None)];
-        let (result, over, bytes, _) = worked(&demands, 4, Some(10), None);
-        assert_eq!((result, over.len(), bytes), (Ok(()), 4, 100));
+        let (result, seen) = worked(&demands, (4, 2), Some(10), None);
+        assert_eq!((result, seen.over.len(), seen.most_bytes), (Ok(()), 4, 100));
     }
 
     #[test]
     fn an_error_stops_what_has_not_begun() {
-        let demands = [demand(1, None); 6];
-        let (result, over, _, _) = worked(&demands, 2, None, Some(1));
-        assert_eq!(result, Err(1));
-        assert!((2..=3).contains(&over.len()), "{over:?}");
+        let (result, seen) = worked(&[demand(1, None); 6], (1, 1), None, Some(1));
+        assert_eq!((result, seen.over), (Err(1), vec![0, 1]));
         // Nor does it leave threads behind that wait for what will not begin.
         let chain = [demand(1, None), demand(1, Some(0)), demand(1, Some(1))];
-        assert_eq!(worked(&chain, 3, None, Some(0)).1, [0]);
+        let (result, seen) = worked(&chain, (3, 1), None, Some(0));
+        assert_eq!((result, seen.over), (Err(0), vec![0]));
     }
 }

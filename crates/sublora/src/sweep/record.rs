@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::summary::{Choice, Group, groups};
 use super::table::{runs_table, subjects};
 use super::task::{FAILED, Seconds};
-use super::{CONFIG, Sweep, SweepConfig, SweepRun, SweepTask};
+use super::{CONFIG, Sweep, SweepConfig, SweepRun, SweepTask, memory};
 use crate::artifact::CodeLength;
 use crate::atomic::{self, FileError};
 use crate::certificate::{Certificate, Claim, MetricName};
@@ -79,6 +79,8 @@ pub struct BaseRecord {
     pub failure: Option<String>,
     /// By the clock, over all calls that came to an end.
     pub seconds: Option<f64>,
+    /// Peak memory, as it was estimated beforehand.
+    pub estimated_bytes: u64,
 }
 
 /// The least held-out loss of a training.
@@ -105,12 +107,14 @@ pub struct RunRecord {
     pub seed: u64,
     /// Its folder in that of the sweep.
     pub path: String,
-    /// How far it has come. All that follows is of a finished run, but `failure` and `seconds`.
+    /// How far it has come. What `held_out` and all below it say is of a finished run.
     pub status: RunStatus,
     /// Why it failed, with what to do about it.
     pub failure: Option<String>,
     /// By the clock, over all calls that came to an end; that of its base is not among them.
     pub seconds: Option<f64>,
+    /// Peak memory, as it was estimated beforehand.
+    pub estimated_bytes: u64,
     /// What its training reached.
     pub held_out: Option<HeldOutLoss>,
     /// $K$ by what takes the room, the choice among the runs included.
@@ -174,7 +178,8 @@ impl Sweep<'_> {
         let run = self.as_run(task, &());
         let (status, failure) = self.status(&run, run.has_base())?;
         let seconds = Seconds::read(&run.folder)?.map(Seconds::total);
-        Ok(BaseRecord { seed, path: path(task), status, failure, seconds })
+        let estimated_bytes = memory::estimate(&run.config, &run.shape()?);
+        Ok(BaseRecord { seed, path: path(task), status, failure, seconds, estimated_bytes })
     }
 
     fn run_record(&self, task: &SweepTask, of: &SweepRun) -> Result<RunRecord, Error> {
@@ -189,6 +194,7 @@ impl Sweep<'_> {
             status,
             failure,
             seconds: Seconds::read(&run.folder)?.map(Seconds::total),
+            estimated_bytes: memory::estimate(&run.config, &run.shape()?),
             held_out: None,
             code_length: None,
             compression: None,
