@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod spectral;
+mod sweep;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 use crate::device::DEFAULT;
 
 pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
+pub(crate) use sweep::Sweep;
 
 /// Certified compression and quantisation of GPT-2-class language models.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Certify(Certify),
     /// Check a certificate; exit code 1 if anything differs
     Verify(Verify),
+    /// Train, compress and certify every mode at every budget and seed, and compare them
+    Sweep(Sweep),
     /// Loss of a compressed model on held-out documents
     Eval(Eval),
     /// Text from a compressed model

@@ -4,12 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Draws what a pipeline reports.
-pub(crate) struct Bars(Mutex<ProgressBar>);
+pub(crate) struct Bars {
+    bar: Mutex<ProgressBar>,
+    /// The bars that it stands among, and the name of what it is about.
+    among: Option<(MultiProgress, String)>,
+}
 
 impl Bars {
     /// From here on Ctrl-C ends the work at its next safe point, and a second one at once.
@@ -20,7 +24,7 @@ impl Bars {
                 std::process::exit(130); // files are whole or not there at any moment
             }
         });
-        Self(Mutex::new(ProgressBar::hidden()))
+        Self { bar: Mutex::new(ProgressBar::hidden()), among: None }
     }
 
     fn flow() -> ControlFlow<()> {
@@ -32,14 +36,18 @@ impl Bars {
     }
 
     fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn replace(&self, bar: ProgressBar, task: &str, template: &str) {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix(task.to_owned());
+        let (bar, prefix) = match &self.among {
+            None => (bar, task.to_owned()),
+            Some((bars, name)) => (bars.add(bar), format!("{name}: {task}")),
+        };
+        bar.set_prefix(prefix);
         *self.bar() = bar;
     }
 }
@@ -81,5 +89,40 @@ impl sublora::corpus::Progress for Bars {
 
     fn skipped(&self, document: &sublora::corpus::BadDocument) {
         self.bar().suspend(|| eprintln!("skipped: {document}"));
+    }
+}
+
+/// A bar for the tasks of a sweep, and one for each that is under way.
+pub(crate) struct SweepBars {
+    bars: MultiProgress,
+    tasks: ProgressBar,
+}
+
+impl SweepBars {
+    /// As [`Bars::new`].
+    pub(crate) fn new() -> Self {
+        let _ = Bars::new(); // what Ctrl-C does
+        let bars = MultiProgress::new();
+        Self { tasks: bars.add(ProgressBar::new(0)), bars }
+    }
+}
+
+impl sublora::SweepProgress for SweepBars {
+    fn tasks(&self, done: usize, total: usize) {
+        if self.tasks.length() != Some(total as u64) {
+            if let Ok(style) = ProgressStyle::with_template("sweep {wide_bar} {pos}/{len} tasks") {
+                self.tasks.set_style(style);
+            }
+            self.tasks.set_length(total as u64);
+        }
+        self.tasks.set_position(done as u64);
+        if done == total {
+            self.tasks.finish_and_clear();
+        }
+    }
+
+    fn begin<'a>(&'a self, name: &str) -> Box<dyn sublora::Progress + 'a> {
+        let among = Some((self.bars.clone(), name.to_owned()));
+        Box::new(Bars { bar: Mutex::new(ProgressBar::hidden()), among })
     }
 }

@@ -28,11 +28,11 @@ impl Failure {
 
 const PATH: &str = "check the path, and that it may be read and written";
 
-impl From<sublora::Error> for Failure {
-    fn from(error: sublora::Error) -> Self {
+impl From<&sublora::Error> for Failure {
+    fn from(error: &sublora::Error) -> Self {
         use sublora::Error;
         use sublora::subspace_projectors::AllocationError as Allocation;
-        let hint = match &error {
+        let hint = match error {
             Error::Corpus(error) => return error.into(),
             Error::Interrupted => {
                 "the same command with `--resume`, or a second `certify`, goes on"
@@ -47,6 +47,10 @@ impl From<sublora::Error> for Failure {
             Error::Unfinished { what: "trained model", .. } => {
                 "`sublora train --config FILE --corpus DIR --out RUN` trains one"
             }
+            Error::Unfinished { what: "base", .. } => {
+                "its `failed.txt` says why it failed; the same `sublora sweep` tries it again"
+            }
+            Error::Unfinished { what: "sweep", .. } => "without `--collect` one begins",
             Error::Unfinished { .. } => "`sublora compress RUN --corpus DIR` makes it",
             Error::Untrained { .. } => {
                 "`sublora train --config FILE --corpus DIR --out RUN --resume` finishes it"
@@ -62,6 +66,7 @@ impl From<sublora::Error> for Failure {
                 "check the path; a run is made by `train`, its parts by `compress` and `certify`"
             }
             Error::File(_) => PATH,
+            Error::Panicked(_) => "try fewer `--jobs`, a smaller batch, or another `--device`",
             Error::Device(_) => "try a smaller batch, or another `--device`",
             Error::Allocation(Allocation::Dimension(_)) | Error::Layout(_) => {
                 "set `sublora.intrinsic_dim` to at most the trained weights"
@@ -84,9 +89,15 @@ impl From<sublora::Error> for Failure {
             _ => "a run, its corpus and its configuration have to be those it was made with",
         };
         let is_missing =
-            matches!(&error, Error::File(file) if file.source.kind() == ErrorKind::NotFound);
+            matches!(error, Error::File(file) if file.source.kind() == ErrorKind::NotFound);
         let interrupted = matches!(error, Error::Interrupted);
-        Self { is_missing, interrupted, ..Self::new(&error, hint) }
+        Self { is_missing, interrupted, ..Self::new(error, hint) }
+    }
+}
+
+impl From<sublora::Error> for Failure {
+    fn from(error: sublora::Error) -> Self {
+        (&error).into()
     }
 }
 

@@ -10,6 +10,7 @@ mod bars;
 mod commands;
 mod device;
 mod failure;
+mod memory;
 mod table;
 
 use std::io::{ErrorKind, Write as _};
@@ -22,7 +23,9 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
-use crate::commands::{Answer, certify, corpora, inspect, quantize, quickstart, spectral, train};
+use crate::commands::{
+    Answer, certify, corpora, inspect, quantize, quickstart, spectral, sweep, train,
+};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Compress(run) => train::compress(args, run),
         Command::Certify(certify) => certify::certify(args, certify),
         Command::Verify(verify) => certify::verify(args, verify),
+        Command::Sweep(sweep) => sweep::run(args, sweep),
         Command::Eval(run) => inspect::eval(args, run),
         Command::Generate(generate) => inspect::generate(args, generate),
         Command::Quantize(quantize) => quantize::run(args, quantize),

@@ -133,6 +133,9 @@ pub enum Error {
     /// See [`bounds::BoundError`].
     #[error(transparent)]
     Bound(#[from] bounds::BoundError),
+    /// A panic in one of several tasks, for example of a device that has run out of memory.
+    #[error("the program gave up: {0}")]
+    Panicked(String),
     /// The caller asked for an end, and what was finished is on disk.
     #[error("interrupted; what was finished is kept")]
     Interrupted,

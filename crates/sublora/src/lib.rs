@@ -24,6 +24,7 @@ mod side_by_side;
 mod spec;
 mod spectra;
 mod subspace;
+mod sweep;
 mod train;
 
 // The families of methods and the text side, for whoever lists or builds them.
@@ -61,4 +62,8 @@ pub use spectra::{
     SpectralStudy, StudySummary,
 };
 pub use subspace::Subspace;
+pub use sweep::{
+    BaseRecord, Best, BoundSpread, Choice, Group, HeldOutLoss, RunRecord, RunStatus, Spread, Sweep,
+    SweepConfig, SweepLimits, SweepMode, SweepProgress, SweepRecord, SweepRun, SweepTask, TaskEnd,
+};
 pub use train::{At, Data, Direct, InSubspace, Outcome, Parameters, Point, Trainer};

@@ -9,6 +9,7 @@
 //! | `model.sublora` | the compressed model |
 //! | `certificate.json`, `scores.safetensors` | what is claimed of it, and on what evidence |
 
+mod base;
 mod compress;
 mod prepare;
 mod provenance;
@@ -33,6 +34,7 @@ use crate::scoring::{Pace, Scorer};
 use crate::train::Outcome;
 use crate::{Error, Progress, atomic, generate};
 use prepare::{Part, Prepared};
+pub(crate) use provenance::Provenance;
 
 /// What makes a folder a run.
 const CONFIG: &str = "config.toml";
@@ -75,16 +77,8 @@ impl<'a> Run<'a> {
     /// [`Error::Interrupted`] with everything so far on disk, or what failed.
     pub fn train(&self, resume: bool) -> Result<Outcome, Error> {
         let resume = self.opened(resume)?;
-        if let BaseConfig::PriorSplit { train, .. } = &self.config.base {
-            let base = self.folder.join("base");
-            if !base.exists() {
-                self.rehearse(train)?;
-                self.record()?;
-                self.pretrain(train, resume)?;
-            }
-            if !provenance::stands_in(&base) {
-                self.provenance().write(&base)?; // a killed run may have come no further
-            }
+        if let BaseConfig::PriorSplit { .. } = &self.config.base {
+            self.pretrain_base(resume)?;
         }
         let Prepared { spec, model, layout } = self.prepare()?;
         let mut parameters = self.parameters(&spec, &model, layout)?;
@@ -95,12 +89,16 @@ impl<'a> Run<'a> {
         Ok(outcome)
     }
 
+    /// Whether the folder holds a run, of whatever configuration.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.folder.join(CONFIG).exists()
+    }
+
     /// Whether there is something to go on with.
     fn opened(&self, resume: bool) -> Result<bool, Error> {
-        let holds = |name: &str| self.folder.join(name).exists();
-        if !holds(CONFIG) {
+        if !self.has_begun() {
             // A base that another run left here is none of ours.
-            return if holds("base") {
+            return if self.base_folder().exists() {
                 Err(Error::RunExists(self.folder.clone()))
             } else {
                 Ok(false)
@@ -134,6 +132,30 @@ impl<'a> Run<'a> {
         std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
         self.provenance().write(&self.folder)?;
         Ok(atomic::write(&self.folder.join(CONFIG), text.as_bytes())?)
+    }
+
+    /// The best of the training so far; none before its first checkpoint.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn outcome(&self) -> Result<Option<Outcome>, Error> {
+        self.trainer(&self.config.train, "train").outcome()
+    }
+
+    /// Whether the certificate of this run, as it is configured, is there.
+    ///
+    /// # Errors
+    /// A folder that holds a run with another configuration or on another corpus, or a certificate that
+    /// cannot be read.
+    pub fn is_certified(&self) -> Result<bool, Error> {
+        if !self.opened(true)? || !self.certificate_path().exists() {
+            return Ok(false);
+        }
+        // `certify --set` may have made it with other settings since.
+        let Certificate { artifact, confidence, .. } = Certificate::read(&self.certificate_path())?;
+        let CertifyConfig { configurations, failure_probability, .. } = self.config.certify;
+        let stated = (artifact.configurations, confidence.failure_probability);
+        Ok(stated == (configurations, failure_probability))
     }
 
     /// Certifies `model.sublora`. `other_claims` further ones share its failure probability.
@@ -291,7 +313,7 @@ impl<'a> Run<'a> {
         match &self.config.base {
             BaseConfig::Random {} => None,
             BaseConfig::Checkpoint { path } => Some(path.clone()),
-            BaseConfig::PriorSplit { .. } => Some(self.folder.join("base")),
+            BaseConfig::PriorSplit { .. } => Some(self.base_folder()),
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod inspect;
 pub(crate) mod quantize;
 pub(crate) mod quickstart;
 pub(crate) mod spectral;
+pub(crate) mod sweep;
 pub(crate) mod train;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod messages;
+mod sweep;
 mod text;
 
 use std::path::Path;

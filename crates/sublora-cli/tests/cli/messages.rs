@@ -39,6 +39,7 @@ fn help() {
         "corpus build --help",
         "train --help",
         "certify --help",
+        "sweep --help",
         "verify --help",
         "generate --help",
         "quantize --help",
@@ -188,6 +189,55 @@ fn user_errors() {
         "No such file or directory (os error 2)",
     );
     check("user_errors", &said);
+}
+
+/// A sweep that is refused, in every way there is.
+#[test]
+fn sweep_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("text.jsonl"), text::json_lines(5)).unwrap();
+    done(at, "corpus build --input text.jsonl --tokenizer byte --val-fraction 0 --out corpus");
+    let sweep = "seeds = [1]\nintrinsic_dim = [4]\n[run.model]\nsize = \"tiny\"\n[run.lora]\n[run.train]\nseq = 32\n";
+    let mode = |settings: &str| format!("{sweep}[[mode]]\n{settings}\n");
+    fs::write(at.join("plain.toml"), mode("name = \"plain\"")).unwrap();
+    fs::write(at.join("typo.toml"), mode("name = \"odd\"\nprojector = { kind = \"kron\" }"))
+        .unwrap();
+    fs::write(at.join("twice.toml"), mode("name = \"a\"\n[[mode]]\nname = \"a\"")).unwrap();
+    fs::write(at.join("run.toml"), "[model]\nsize = \"tiny\"\n").unwrap();
+    fs::create_dir(at.join("run")).unwrap();
+    fs::write(at.join("run/config.toml"), "[model]\nsize = \"tiny\"\n").unwrap();
+    let sweep = "sweep --corpus corpus --config";
+    let lines = [
+        "sweep",
+        "sweep --config missing.toml --corpus corpus --out new",
+        "sweep --config run.toml --corpus corpus --out new",
+        "sweep --config typo.toml --corpus corpus --out new",
+        "sweep --config twice.toml --corpus corpus --out new",
+        "sweep --config plain.toml --corpus missing --out new",
+        "sweep --config plain.toml --corpus corpus --out run",
+        "sweep --config plain.toml --corpus corpus --out new --set seeds=[]",
+        "sweep --config plain.toml --corpus corpus --out new --set run.seed=7",
+        "sweep --config plain.toml --corpus corpus --out new --set run.train.seq=2000",
+        "sweep --config plain.toml --corpus corpus --out new --set run.lora.dropout=0.1 --jobs 2 --memory 1",
+        "sweep --config plain.toml --corpus corpus --out new --collect",
+        "sweep --config plain.toml --corpus corpus --out new --task 1",
+        "sweep --config plain.toml --corpus corpus --out new --jobs 0",
+        "sweep --config plain.toml --corpus corpus --out new --memory none",
+        "sweep --config plain.toml --corpus corpus --out new --slurm --collect",
+    ];
+    let mut said = transcript(&folder, &lines);
+    // The folder is a sweep from here on.
+    done(at, &format!("{sweep} plain.toml --out new --slurm"));
+    said += &transcript(
+        &folder,
+        &["sweep --config plain.toml --corpus corpus --out new --set run.lora.rank=2"],
+    );
+    let said = said.replace('\\', "/").replace(
+        "The system cannot find the file specified. (os error 2)",
+        "No such file or directory (os error 2)",
+    );
+    check("sweep_errors", &said);
 }
 
 #[cfg(not(feature = "rocm"))]

@@ -186,7 +186,7 @@ impl Certifier<'_> {
     }
 }
 
-pub(super) fn wanted(units: Units, unit: Unit) -> bool {
+pub(crate) fn wanted(units: Units, unit: Unit) -> bool {
     matches!(
         (units, unit),
         (Units::Both, _) | (Units::Document, Unit::Document) | (Units::Token, Unit::Token)

@@ -3,6 +3,7 @@
 //! The file is what [`Certificate::to_json`] writes, byte for byte, and carries its own hash, so that a
 //! flipped byte cannot hide. docs/formats.md describes every field.
 
+mod among;
 mod certify;
 mod evidence;
 mod partial;
@@ -19,8 +20,9 @@ use bounds::{Alpha, Metric, Unit};
 use corpus::{Partition, Sha256Hash, TokenizerIdentity};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use among::claims_among;
 pub use certify::{Certifier, Subject};
-pub(crate) use certify::{claim_count, metrics};
+pub(crate) use certify::{claim_count, metrics, wanted};
 pub(crate) use rival::{Model, Rival, Simple, rival_claims};
 pub use verify::{Verification, verify};
 
@@ -189,6 +191,16 @@ pub enum MetricName {
     BitsPerToken,
     /// Fraction of tokens that $k$ others rank level with or above.
     TopKError,
+}
+
+impl MetricName {
+    /// As in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BitsPerToken => "bits_per_token",
+            Self::TopKError => "top_k_error",
+        }
+    }
 }
 
 impl From<Metric> for MetricName {

@@ -176,3 +176,21 @@ fn a_sample_of_one_makes_the_claims_it_can() {
     assert_eq!(names, ["strict", "kl-inverse"]); // the others need a variance
     assert_eq!(verdicts(&path), [None, None]);
 }
+
+#[test]
+fn the_price_of_a_choice_is_the_difference_to_a_certificate_without_it() {
+    let (dir, path, certificate) = certified();
+    let corpus = Corpus::open(dir.path().join("corpus")).unwrap();
+    let among = |runs| claims_among(&path, &corpus, NonZeroU64::new(runs).unwrap()).unwrap();
+    let (bits, claims) = among(1);
+    assert_eq!((bits, &claims), (certificate.artifact.bits, &certificate.bounds));
+    let (_dir, _, chosen) = certified_with(&["certify.configurations=30"]);
+    let (bits, claims) = among(30);
+    assert_eq!((bits, &claims), (chosen.artifact.bits, &chosen.bounds));
+    assert_eq!(bits.configuration, 5); // 2^5 = 32
+    let pairs = || claims.iter().zip(&certificate.bounds);
+    assert!(pairs().all(|(more, one)| more.bound >= one.bound));
+    assert!(pairs().any(|(more, one)| more.bound > one.bound)); // not at its upper limit
+    let other = fixture::corpus(&dir.path().join("other"), &fixture::prose(9, 20), 0.0);
+    assert!(claims_among(&path, &other, NonZeroU64::MIN).is_err());
+}

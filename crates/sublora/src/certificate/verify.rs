@@ -120,12 +120,7 @@ fn check(
     let levels = [&scored.documents, &scored.positions];
     let drawn = drawn_again(&certificate, &scene, &scored)?;
 
-    let mut top_k: Vec<u32> = Vec::new();
-    for k in certificate.bounds.iter().filter_map(|claim| claim.k) {
-        if !top_k.contains(&k) {
-            top_k.push(k);
-        }
-    }
+    let top_k = top_k(&certificate);
     let terms = terms(&certificate, &corpus, bits)?;
     let claims = scene.claims(&scored, &drawn, &metrics(&top_k)?, terms)?;
     same("number of claims", &certificate.bounds.len(), &claims.len())?;
@@ -162,6 +157,17 @@ fn check(
     Ok((certificate, tokens, largest))
 }
 
+/// The ranks that are certified, in the order of the claims.
+pub(super) fn top_k(certificate: &Certificate) -> Vec<u32> {
+    let mut top_k: Vec<u32> = Vec::new();
+    for k in certificate.bounds.iter().filter_map(|claim| claim.k) {
+        if !top_k.contains(&k) {
+            top_k.push(k);
+        }
+    }
+    top_k
+}
+
 /// The corpus is the one of the certificate, whole, and the model knows its tokens.
 fn same_text(certificate: &Certificate, artifact: &Artifact, corpus: &Corpus) -> Result<(), Error> {
     same("corpus hash", &certificate.corpus.sha256, &corpus.sha256())?;
@@ -180,7 +186,7 @@ fn same_text(certificate: &Certificate, artifact: &Artifact, corpus: &Corpus) ->
 }
 
 /// The samples of both levels, with as many scores as they have tokens.
-fn drawn_again(
+pub(super) fn drawn_again(
     certificate: &Certificate,
     scene: &Scene<'_>,
     scored: &ScoreFile,
@@ -308,7 +314,7 @@ fn vocab(artifact: &Artifact) -> Result<u32, Error> {
         .map_err(|_| Error::Mismatch("the model's vocabulary is beyond 32 bits".to_owned()))
 }
 
-fn hashed(path: &Path, expected: &Sha256Hash, what: &str) -> Result<Vec<u8>, Error> {
+pub(super) fn hashed(path: &Path, expected: &Sha256Hash, what: &str) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::read(path).map_err(FileError::at("read", path))?;
     let found = Sha256Hash::of(&[&bytes]);
     if found == *expected {

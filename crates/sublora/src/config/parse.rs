@@ -36,9 +36,11 @@ pub(crate) fn overridden<T: Serialize + DeserializeOwned>(
     table.try_into().map_err(|error| Error::config(&error))
 }
 
+/// `table` with every `table.key=value` of `overrides` set.
+///
 /// # Errors
 /// An override that is none.
-fn set_all(mut table: toml::Table, overrides: &[String]) -> Result<toml::Table, Error> {
+pub(crate) fn set_all(mut table: toml::Table, overrides: &[String]) -> Result<toml::Table, Error> {
     for assignment in overrides {
         let (path, value) = assignment
             .split_once('=')
@@ -57,8 +59,13 @@ impl RunConfig {
     /// The first key in which `self` differs from the configuration of an earlier call, and both values.
     pub(crate) fn first_difference(&self, earlier: &Self) -> Result<String, Error> {
         let table = |config| toml::Value::try_from(config).map_err(|error| Error::config(&error));
-        Ok(difference("", Some(&table(self)?), Some(&table(earlier)?)).unwrap_or_default())
+        Ok(first_difference(&table(self)?, &table(earlier)?).unwrap_or_default())
     }
+}
+
+/// The first key in which `now` differs from `then`, and both values; none if they are equal.
+pub(crate) fn first_difference(now: &toml::Value, then: &toml::Value) -> Option<String> {
+    difference("", Some(now), Some(then))
 }
 
 /// Of the values of `key` now and then.

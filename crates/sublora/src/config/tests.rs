@@ -1,6 +1,7 @@
 //! What a configuration file may say, and what is said to who gets it wrong.
 
 use super::*;
+use crate::SweepConfig;
 
 fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, String> {
     let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
@@ -18,8 +19,17 @@ fn every_configuration_of_the_repository_is_one() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let config = RunConfig::parse(&text, &[]).unwrap_or_else(|it| panic!("{path:?}: {it}"));
-        config.model.shape(257).unwrap();
+        let is_sweep = text.contains("\n[[mode]]\n");
+        let configs = if is_sweep {
+            let sweep = SweepConfig::parse(&text, &[]);
+            let runs = sweep.and_then(|sweep| sweep.runs()).map_err(|it| format!("{path:?}: {it}"));
+            runs.unwrap().into_iter().map(|run| run.config).collect()
+        } else {
+            vec![RunConfig::parse(&text, &[]).unwrap_or_else(|it| panic!("{path:?}: {it}"))]
+        };
+        for config in configs {
+            config.model.shape(257).unwrap();
+        }
     }
 }
 

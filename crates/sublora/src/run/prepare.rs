@@ -34,7 +34,7 @@ pub(super) enum Part {
 
 impl<'a> Run<'a> {
     /// The shape of the model, to which the whole configuration fits.
-    pub(super) fn shape(&self) -> Result<Gpt2Config, Error> {
+    pub(crate) fn shape(&self) -> Result<Gpt2Config, Error> {
         let vocab = self.corpus.manifest().tokenizer.vocab_size;
         let shape = match &self.config.base {
             BaseConfig::Random {} | BaseConfig::PriorSplit { .. } => {
@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
         let Ok(plain) = model
             .valid()
             .map_layers(|_, layer| Ok::<_, Infallible>(layer.base), |_, norm| Ok(norm));
-        gpt2_model::save(&plain, &spec.model, &self.folder.join("base"))?;
+        gpt2_model::save(&plain, &spec.model, &self.base_folder())?;
         Ok(())
     }
 

@@ -24,7 +24,7 @@ pub(super) fn stands_in(folder: &Path) -> bool {
 /// What a run was started on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Provenance {
+pub(crate) struct Provenance {
     /// Of the format, 1.
     version: u64,
     /// The corpus hash.
@@ -35,12 +35,12 @@ pub(super) struct Provenance {
 }
 
 impl Provenance {
-    pub(super) fn new(corpus: &Corpus, prior: Option<Partition>) -> Self {
+    pub(crate) fn new(corpus: &Corpus, prior: Option<Partition>) -> Self {
         let tokenizer = corpus.manifest().tokenizer.clone();
         Self { version: VERSION, corpus: corpus.sha256(), tokenizer, prior }
     }
 
-    pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
         let json = serde_json::to_string_pretty(self).map_err(|error| Error::config(&error))?;
         Ok(atomic::write(&folder.join(FILE), (json + "\n").as_bytes())?)
     }
@@ -58,7 +58,7 @@ impl Provenance {
     }
 
     /// Errs unless what is in `folder` came about as `self` says.
-    pub(super) fn check(&self, folder: &Path) -> Result<(), Error> {
+    pub(crate) fn check(&self, folder: &Path) -> Result<(), Error> {
         let earlier = Self::read(folder)?;
         if earlier.corpus != self.corpus {
             let (folder, expected) = (folder.to_owned(), earlier.corpus);

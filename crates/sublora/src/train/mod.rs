@@ -228,6 +228,15 @@ impl Trainer<'_> {
         if last.exists() { Ok(Some(State::read(&last)?.step)) } else { Ok(None) }
     }
 
+    /// The best so far at the last checkpoint; none before the first.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn outcome(&self) -> Result<Option<Outcome>, Error> {
+        let last = self.folder.join("last.safetensors");
+        if last.exists() { Ok(Some(State::read(&last)?.outcome)) } else { Ok(None) }
+    }
+
     /// Mean loss of a step's micro-batches, in nats, and the gradients of that mean.
     fn gradients(
         &self,

@@ -1,0 +1,241 @@
+//! What came of a sweep: a record of every run, as `sweep.json` and as a table.
+
+use bounds::Unit;
+use corpus::Sha256Hash;
+use serde::{Deserialize, Serialize};
+
+use super::summary::{Choice, Group, groups};
+use super::table::{runs_table, subjects};
+use super::task::{FAILED, Seconds};
+use super::{CONFIG, Sweep, SweepConfig, SweepRun, SweepTask, memory};
+use crate::artifact::CodeLength;
+use crate::atomic::{self, FileError};
+use crate::certificate::{Certificate, Claim, MetricName};
+use crate::compression::Compression;
+use crate::{Error, Run};
+
+const FORMAT: &str = "sublora-sweep";
+const VERSION: u64 = 1;
+
+/// `sweep.json`: everything that a report needs, but the metrics of each step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepRecord {
+    /// `sublora-sweep`.
+    pub format: String,
+    /// Of the format, 1.
+    pub version: u64,
+    /// The text.
+    pub corpus: Sha256Hash,
+    /// What was to be run.
+    pub config: SweepConfig,
+    /// The bases that runs share, by seed.
+    pub bases: Vec<BaseRecord>,
+    /// The runs, in the order of [`SweepConfig::runs`].
+    pub runs: Vec<RunRecord>,
+    /// Over the seeds, a group a mode and budget, in the same order.
+    pub groups: Vec<Group>,
+    /// The best of the finished runs, and what choosing it costs.
+    pub choice: Choice,
+}
+
+/// How far a task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// What it makes is there.
+    Finished,
+    /// It stopped with an error, and the next call tries again.
+    Failed,
+    /// It was interrupted, or another process is at it.
+    Begun,
+    /// Nothing of it is there.
+    Waiting,
+}
+
+impl RunStatus {
+    /// As in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Begun => "begun",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// A base that the runs of a seed share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseRecord {
+    /// The seed.
+    pub seed: u64,
+    /// Its folder in that of the sweep.
+    pub path: String,
+    /// How far it has come.
+    pub status: RunStatus,
+    /// Why it failed, with what to do about it.
+    pub failure: Option<String>,
+    /// By the clock, over all calls that came to an end.
+    pub seconds: Option<f64>,
+    /// Peak memory, as it was estimated beforehand.
+    pub estimated_bytes: u64,
+}
+
+/// The least held-out loss of a training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOutLoss {
+    /// Before quantisation; of the training windows where the corpus holds nothing out.
+    pub bits_per_token: f64,
+    /// The step it was reached at: the one that is compressed.
+    pub step: u64,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// `MODE-dBUDGET-sSEED`.
+    pub name: String,
+    /// Its mode.
+    pub mode: String,
+    /// Its budget.
+    pub intrinsic_dim: usize,
+    /// Its seed.
+    pub seed: u64,
+    /// Its folder in that of the sweep.
+    pub path: String,
+    /// How far it has come. What `held_out` and all below it say is of a finished run.
+    pub status: RunStatus,
+    /// Why it failed, with what to do about it.
+    pub failure: Option<String>,
+    /// By the clock, over all calls that came to an end; that of its base is not among them.
+    pub seconds: Option<f64>,
+    /// Peak memory, as it was estimated beforehand.
+    pub estimated_bytes: u64,
+    /// What its training reached.
+    pub held_out: Option<HeldOutLoss>,
+    /// $K$ by what takes the room, the choice among the runs included.
+    pub code_length: Option<CodeLength>,
+    /// Its `compression.json`: what quantising cost, and who has the coordinates.
+    pub compression: Option<Compression>,
+    /// The claims of its certificate.
+    pub bounds: Vec<Claim>,
+}
+
+impl RunRecord {
+    /// The claim with the least bound for a metric and unit, if any.
+    pub fn best(&self, unit: Unit, metric: MetricName, k: Option<u32>) -> Option<&Claim> {
+        let claims = self.bounds.iter();
+        let claims = claims.filter(|it| it.unit == unit && it.metric == metric && it.k == k);
+        claims.min_by(|a, b| a.bound.total_cmp(&b.bound))
+    }
+}
+
+impl Sweep<'_> {
+    /// Writes `runs.csv` and `sweep.json` of what is there, and returns it. Nothing is run.
+    ///
+    /// # Errors
+    /// A folder without a sweep, or with another, or what the file system says.
+    pub fn collect(&self) -> Result<SweepRecord, Error> {
+        if !self.folder.join(CONFIG).exists() {
+            return Err(Error::Unfinished { folder: self.folder.clone(), what: "sweep" });
+        }
+        let tasks = self.tasks()?;
+        self.open(&tasks)?;
+        let (mut bases, mut runs) = (Vec::new(), Vec::new());
+        for task in &tasks {
+            match task {
+                SweepTask::Base { seed, .. } => bases.push(self.base_record(task, *seed)?),
+                SweepTask::Run(run) => runs.push(self.run_record(task, run)?),
+            }
+        }
+        let subjects = match tasks.last() {
+            Some(task) => subjects(&task.config().certify)?,
+            None => Vec::new(),
+        };
+        let record = SweepRecord {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            corpus: self.corpus.sha256(),
+            config: self.recorded_config()?,
+            bases,
+            groups: groups(&self.config, &runs, &subjects),
+            choice: self.choice(&runs, &subjects)?,
+            runs,
+        };
+        let csv = runs_table(&record.runs, &subjects).and_then(|table| table.to_csv());
+        let csv = csv.map_err(|error| Error::Mismatch(error.to_string()))?;
+        atomic::write(&self.folder.join("runs.csv"), &csv)?;
+        let json = serde_json::to_string_pretty(&record).map_err(|error| Error::config(&error))?;
+        atomic::write(&self.folder.join("sweep.json"), (json + "\n").as_bytes())?;
+        Ok(record)
+    }
+
+    fn base_record(&self, task: &SweepTask, seed: u64) -> Result<BaseRecord, Error> {
+        let run = self.as_run(task, &());
+        let (status, failure) = self.status(&run, run.has_base())?;
+        let seconds = Seconds::read(&run.folder)?.map(Seconds::total);
+        let estimated_bytes = memory::estimate(&run.config, &run.shape()?);
+        Ok(BaseRecord { seed, path: path(task), status, failure, seconds, estimated_bytes })
+    }
+
+    fn run_record(&self, task: &SweepTask, of: &SweepRun) -> Result<RunRecord, Error> {
+        let run = self.as_run(task, &());
+        let (status, failure) = self.status(&run, run.is_certified())?;
+        let mut record = RunRecord {
+            name: of.name.clone(),
+            mode: of.mode.clone(),
+            intrinsic_dim: of.intrinsic_dim,
+            seed: of.seed,
+            path: path(task),
+            status,
+            failure,
+            seconds: Seconds::read(&run.folder)?.map(Seconds::total),
+            estimated_bytes: memory::estimate(&run.config, &run.shape()?),
+            held_out: None,
+            code_length: None,
+            compression: None,
+            bounds: Vec::new(),
+        };
+        if status == RunStatus::Finished {
+            let certificate = Certificate::read(&run.certificate_path())?;
+            record.held_out = run.outcome()?.map(|it| HeldOutLoss {
+                bits_per_token: it.best_loss / std::f64::consts::LN_2,
+                step: it.best_step,
+            });
+            record.code_length = Some(certificate.artifact.bits);
+            record.compression = Some(Compression::read(&run.folder)?);
+            record.bounds = certificate.bounds;
+        }
+        Ok(record)
+    }
+
+    /// How far a run has come, by whether it `is_finished` and by the files in its folder.
+    fn status(
+        &self,
+        run: &Run<'_>,
+        is_finished: Result<bool, Error>,
+    ) -> Result<(RunStatus, Option<String>), Error> {
+        let failed = run.folder.join(FAILED);
+        Ok(match is_finished {
+            Ok(true) => (RunStatus::Finished, None),
+            Err(error) => (RunStatus::Failed, Some((self.explain)(&error))),
+            Ok(false) if failed.exists() => {
+                let text = std::fs::read_to_string(&failed);
+                (RunStatus::Failed, Some(text.map_err(FileError::at("read", &failed))?))
+            }
+            Ok(false) if run.has_begun() => (RunStatus::Begun, None),
+            Ok(false) => (RunStatus::Waiting, None),
+        })
+    }
+}
+
+/// With `/` on every platform.
+fn path(task: &SweepTask) -> String {
+    let folder = task.folder();
+    let parts = folder.iter().map(|part| part.to_string_lossy());
+    parts.collect::<Vec<_>>().join("/")
+}
