@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod messages;
+mod spectral;
 mod text;
 
 use std::path::Path;
