@@ -27,7 +27,7 @@ mod weights;
 
 pub use analysis::Analysis;
 pub use bootstrap::{Bootstrap, Uncertainty};
-pub use columns::{Cell, Columns, Word, plain_means};
+pub use columns::{Columns, Word, plain_means};
 pub use comparison::{
     Centre, Change, ChangeColumns, CollapseLimits, CollapseReason, Comparison, FalseDiscovery,
     LayerOutcome, NoiseTest, PairedBootstrap, SummarySettings, TopSubspace, VariantSummary,

@@ -7,7 +7,7 @@ use super::{
     CollapseLimits, CollapseReason, FalseDiscovery, NoiseTest, PairedBootstrap, TopSubspace,
     WeightDifference, delta_alpha_fixed, log_wasserstein,
 };
-use crate::columns::{Cell, columns};
+use crate::columns::columns;
 use crate::spectrum::rough_eigenvalues;
 use crate::{Estimation, Measured, SpectrumError, rank};
 

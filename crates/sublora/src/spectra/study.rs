@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use spectral::Mode;
 use weight_files::Checkpoint;
 
 use super::layer::ORIGINAL;
@@ -80,10 +79,7 @@ impl SpectralStudy {
         let parts: Vec<Part> = selected.iter().flatten().flatten().cloned().collect();
         let mut records = self.records(&mut file, &parts, &store, progress)?;
         self.adjust(&mut records);
-        let plain_means = match self.mode {
-            Mode::Compat => Self::plain_means(&records),
-            Mode::Strict => Vec::new(),
-        };
+        let plain_means = self.plain_means(&records);
         let variants = self.summarise(&records);
         let matrices: Vec<Matrix> = parts
             .iter()

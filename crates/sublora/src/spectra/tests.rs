@@ -241,13 +241,13 @@ fn the_table_is_keyed_by_tensor_and_variant_and_the_page_stands_alone() {
 
 #[test]
 fn gates_compare_numbers_of_the_summary() {
-    let (_folder, path) = checkpoint(&[
+    let (_folder, small) = checkpoint(&[
         random("wte.weight", &[60, 24]),
         random("h.0.attn.c_attn.weight", &[24, 72]),
         random("h.0.ln_1.weight", &[24]),
     ]);
     let study = SpectralStudy { widths: vec![BitWidth::new(2).unwrap()], ..quick() };
-    let summary = study.run(&path, None, &()).unwrap().summary;
+    let summary = study.run(&small, None, &()).unwrap().summary;
     let violations = |text: &str| text.parse::<Gate>().unwrap().violations(&summary);
     assert_eq!(violations("skipped>0").unwrap(), ["skipped is 1: skipped>0"]);
     assert_eq!(violations("skipped > 1").unwrap(), [""; 0]);
@@ -267,6 +267,17 @@ fn gates_compare_numbers_of_the_summary() {
     let error = violations("4bit-tensor:collapsed>0").unwrap_err();
     assert!(error.ends_with("is about none of the variants original, 2bit-tensor"), "{error}");
     for wrong in ["collapsed", "collapsed>", ">1", "collapsed>x", "collapsed=1", "collapsed>NaN"] {
+    let compat = SpectralStudy { mode: Mode::Compat, ..study.clone() };
+    let means = compat.run(&small, None, &()).unwrap().summary;
+    let alpha = means.plain_means["alpha"].unwrap();
+    let gate: Gate = "plain_means.alpha>0".parse().unwrap();
+    let expected = format!("plain_means.alpha is {alpha}: plain_means.alpha>0");
+    assert_eq!(gate.violations(&means).unwrap(), [expected]);
+    assert_eq!(gate.check(&compat), Ok(()));
+    assert!(gate.check(&study).unwrap_err().starts_with("`plain_means.alpha` is no number"));
+    let gate: Gate = "plain_means.mp_softrank<1".parse().unwrap();
+    let expected = "plain_means.mp_softrank could not be computed, which counts as";
+    assert!(gate.violations(&means).unwrap()[0].starts_with(expected), "it was not asked for");
         let expected = format!("`{wrong}` is no condition, expected one like `collapsed>0`");
         assert_eq!(wrong.parse::<Gate>().unwrap_err(), expected);
     }
