@@ -1,7 +1,7 @@
 //! From a checkpoint to everything that is said of it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use super::layer::ORIGINAL;
 use super::record::{Record, Store};
 use super::selection::{Part, Skipped};
 use super::summary::StudySummary;
+use super::work::{PartWork, Work};
 use super::{SpectralError, SpectralStudy};
 use crate::Progress;
 use crate::side_by_side::side_by_side;
@@ -145,9 +146,8 @@ impl SpectralStudy {
         });
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = workers.min(tensors.len()).max(1);
-        progress.begin("spectral", "matrices", parts.len() as u64);
-        let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let stopped = AtomicBool::new(false);
+        let work = Work::begin(progress, parts.iter().map(|part| self.cost(part)));
+        let next = AtomicUsize::new(0);
         let file = Mutex::new(file);
         let found = side_by_side(vec![Vec::<f32>::new(); workers], |_, mut values| {
             let mut found = Vec::new();
@@ -160,18 +160,13 @@ impl SpectralStudy {
                 read?;
                 for &index in of_tensor {
                     let part = &parts[index];
-                    let stop = || {
-                        let said = progress.update(done.load(Ordering::Relaxed), &part.name);
-                        stopped.fetch_or(said.is_break(), Ordering::Relaxed) || said.is_break()
-                    };
-                    let record = self.record(part, &values, store, &stop)?;
-                    done.fetch_add(1, Ordering::Relaxed);
-                    found.push((index, record));
+                    let work = work.of(&part.name, self.cost(part));
+                    found.push((index, self.record(part, &values, store, &work)?));
                 }
             }
             Ok(found)
         });
-        progress.end();
+        work.end();
         let found: Result<Vec<_>, SpectralError> = found.into_iter().collect();
         let mut records: Vec<Option<Record>> = vec![None; parts.len()];
         for (index, record) in found?.concat() {
@@ -185,9 +180,9 @@ impl SpectralStudy {
         part: &Part,
         tensor: &[f32],
         store: &Store,
-        stop: &dyn Fn() -> bool,
+        work: &PartWork,
     ) -> Result<Record, SpectralError> {
-        if stop() {
+        if work.stop() {
             return Err(SpectralError::Interrupted);
         }
         let values = part.values(tensor);
@@ -195,7 +190,7 @@ impl SpectralStudy {
         if let Some(record) = place.as_deref().and_then(Store::load) {
             return Ok(record);
         }
-        let record = self.analyse(part, &values, stop).ok_or(SpectralError::Interrupted)?;
+        let record = self.analyse(part, &values, work).ok_or(SpectralError::Interrupted)?;
         if let Some(place) = place {
             Store::save(&place, &record)?;
         }
