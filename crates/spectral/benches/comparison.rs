@@ -5,8 +5,8 @@
 use counter_rng::Key;
 use divan::Bencher;
 use spectral::{
-    Alternative, Bootstrap, Comparison, Estimation, Farms, Hill, KsFit, Measured, PairedBootstrap,
-    Route, Spectrum, TopSubspace, TruncatedPowerLaw, WeightDifference, Weights,
+    Alternative, Bootstrap, Comparison, Estimation, Farms, Hill, KsFit, Measured, NEVER,
+    PairedBootstrap, Route, Spectrum, TopSubspace, TruncatedPowerLaw, WeightDifference, Weights,
 };
 
 fn main() {
@@ -36,7 +36,7 @@ fn bootstrap_768(bencher: Bencher, replicates: usize) {
     let settings = KsFit::default();
     let fit = settings.fit(&sorted).expect("a tail");
     let bootstrap = Bootstrap { replicates, ..Bootstrap::default() };
-    bencher.bench(|| bootstrap.run(&fit, &settings, &sorted, Key::from_seed(2)));
+    bencher.bench(|| bootstrap.run(&fit, &settings, &sorted, Key::from_seed(2), NEVER));
 }
 
 #[divan::bench]
@@ -98,6 +98,6 @@ fn whole_comparison(bencher: Bencher, shape: [usize; 2]) {
     bencher.bench(|| {
         let after = weights.with_noise(1.0, &key);
         let after = Measured::new(after, &estimation, &key).expect("a spectrum");
-        Comparison::default().run(&before, &after, &estimation, &key)
+        Comparison::default().run(&before, &after, &estimation, &key, NEVER)
     });
 }

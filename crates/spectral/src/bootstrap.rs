@@ -20,7 +20,7 @@ use counter_rng::{Key, Words};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{FitFailure, Interval, KsFit, KsScratch, PowerLaw};
+use crate::{FitFailure, Interval, KsFit, KsScratch, PowerLaw, Stop};
 
 /// The semi-parametric bootstrap of a power-law fit.
 ///
@@ -58,7 +58,7 @@ pub struct Uncertainty {
 
 impl Bootstrap {
     /// Replicates of `fit`, which [`KsFit`] with the settings `settings` found on `sorted`, `[N]`
-    /// ascending. The result depends on `key` alone, not on the number of threads.
+    /// ascending; none if `stop` ends them. The result depends on `key` alone, not on the number of threads.
     ///
     /// # Errors
     /// If `sorted` has no values for a fit or does not hold its tail, or if no replicate has a fit.
@@ -68,29 +68,34 @@ impl Bootstrap {
         settings: &KsFit,
         sorted: &[f64],
         key: Key,
-    ) -> Result<Uncertainty, FitFailure> {
+        stop: Stop,
+    ) -> Result<Option<Uncertainty>, FitFailure> {
         let kept = settings.kept(sorted)?;
         let below = kept.len().checked_sub(fit.tail).ok_or(FitFailure::TooFew)?;
         let source = Source { below: &kept[..below], fit };
         let replicate = |(scratch, draw): &mut (KsScratch, Draw), index: u64| {
+            if stop() {
+                return None;
+            }
             source.draw(&mut key.index(index).words(0), draw);
-            settings.select(&draw.values, scratch).ok().map(|fit| (fit.alpha, fit.distance))
+            Some(settings.select(&draw.values, scratch).ok().map(|fit| (fit.alpha, fit.distance)))
         };
-        let fits: Vec<Option<(f64, f64)>> = (0..self.replicates as u64)
+        let fits: Option<Vec<Option<(f64, f64)>>> = (0..self.replicates as u64)
             .into_par_iter()
             .map_init(Default::default, replicate)
             .collect();
+        let Some(fits) = fits else { return Ok(None) };
         let mut alphas: Vec<f64> = fits.iter().flatten().map(|fit| fit.0).collect();
         let count = alphas.len() as f64;
         let mean = alphas.iter().sum::<f64>() / count;
         let squares: f64 = alphas.iter().map(|alpha| (alpha - mean) * (alpha - mean)).sum();
         let farther = fits.iter().flatten().filter(|replicate| replicate.1 >= fit.distance).count();
-        Ok(Uncertainty {
+        Ok(Some(Uncertainty {
             failed: fits.len() - alphas.len(),
             alpha: Interval::percentile(&mut alphas, self.confidence).ok_or(FitFailure::TooFew)?,
             standard_deviation: (squares / count).sqrt(),
             p: farther as f64 / count,
-        })
+        }))
     }
 }
 

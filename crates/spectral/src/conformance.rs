@@ -3,7 +3,7 @@
 use counter_rng::Key;
 use proptest::prelude::*;
 
-use crate::{AnyEstimator, Bootstrap, FitFailure, KsFit, KsScratch};
+use crate::{AnyEstimator, Bootstrap, FitFailure, KsFit, KsScratch, NEVER};
 
 /// `len` draws of a Pareto distribution with density exponent `alpha` above 1, ascending.
 fn pareto(key: &Key, len: usize, alpha: f64) -> Vec<f64> {
@@ -92,7 +92,10 @@ fn the_bootstrap_covers_the_exponent() {
         let values = pareto(&key, 200, 2.5);
         // Also where the best tail is the smallest allowed, which a strict fit refuses.
         let fit = settings.select(&values, &mut KsScratch::default()).unwrap();
-        let uncertainty = bootstrap.run(&fit, &settings, &values, key.derive("bootstrap")).unwrap();
+        let uncertainty = bootstrap
+            .run(&fit, &settings, &values, key.derive("bootstrap"), NEVER)
+            .unwrap()
+            .unwrap();
         uncertainty.alpha.contains(2.5)
     });
     let covered = covered.count();
@@ -106,11 +109,16 @@ fn the_bootstrap_does_not_depend_on_the_threads() {
     let fit = settings.fit(&values).unwrap();
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| Bootstrap::default().run(&fit, &settings, &values, Key::from_seed(4)))
+        pool.install(|| {
+            Bootstrap::default().run(&fit, &settings, &values, Key::from_seed(4), NEVER)
+        })
     };
     assert_eq!(run(1), run(3));
     let nothing = Bootstrap { replicates: 0, ..Bootstrap::default() };
-    assert_eq!(nothing.run(&fit, &settings, &values, Key::from_seed(4)), Err(FitFailure::TooFew));
-    let other = Bootstrap::default().run(&fit, &settings, &values[250..], Key::from_seed(4));
+    assert_eq!(
+        nothing.run(&fit, &settings, &values, Key::from_seed(4), NEVER),
+        Err(FitFailure::TooFew)
+    );
+    let other = Bootstrap::default().run(&fit, &settings, &values[250..], Key::from_seed(4), NEVER);
     assert_eq!(other, Err(FitFailure::TooFew));
 }

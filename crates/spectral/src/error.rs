@@ -29,6 +29,9 @@ pub enum SpectrumError {
     /// The eigenvalue or singular value iteration did not converge.
     #[error("the eigenvalue iteration did not converge")]
     NoConvergence,
+    /// The caller asked for an end.
+    #[error("interrupted")]
+    Interrupted,
     /// The eigenvalues do not sum to the squared Frobenius norm.
     #[error("eigenvalues sum to {sum}, but the squared Frobenius norm is {norm}")]
     Trace {

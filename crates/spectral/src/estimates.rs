@@ -3,36 +3,25 @@
 use counter_rng::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Cell, Word, columns};
+use crate::columns::{Word, columns};
 use crate::{
-    Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, PowerLaw, Route, Spectrum,
-    SpectrumError, TailEstimator, TruncatedPowerLaw, Weights, WindowSpectra,
+    Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, NEVER, PowerLaw, Route,
+    Spectrum, SpectrumError, Stop, TailEstimator, TruncatedPowerLaw, Weights, WindowSpectra,
 };
 
 /// Which estimators run, and how. The power law is always fitted, and with it the truncated one and the
 /// likelihood ratios, which cost a fraction of a millisecond.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Estimation {
     /// The power law, its tail and what counts as zero.
     pub ks: KsFit,
     /// Hill's estimator, of the spectrum and of the windows.
     pub hill: Hill,
-    /// Windows; none to leave them out. They take as long as the spectrum.
-    pub farms: Option<Farms>,
-    /// Replicates of the fit; none to leave them out.
-    pub bootstrap: Option<Bootstrap>,
-}
-
-impl Default for Estimation {
-    fn default() -> Self {
-        Self {
-            ks: KsFit::default(),
-            hill: Hill::default(),
-            farms: Some(Farms::default()),
-            bootstrap: Some(Bootstrap::default()),
-        }
-    }
+    /// Windows, 0 a side to leave them out.
+    pub farms: Farms,
+    /// Replicates of the fit, 0 to leave them out.
+    pub bootstrap: Bootstrap,
 }
 
 columns! {
@@ -80,15 +69,16 @@ impl Estimation {
     /// All estimates of `weights`, whose spectrum is `spectrum`; `key` draws the replicates.
     ///
     /// # Errors
-    /// If the spectrum of a window fails. An estimator without a result leaves its columns empty.
+    /// If the spectrum of a window fails, or `stop` ends the work. An estimator without a result leaves its columns empty.
     pub fn run(
         &self,
         weights: &Weights,
         spectrum: &Spectrum,
         key: &Key,
+        stop: Stop,
     ) -> Result<Estimates, SpectrumError> {
         let sorted = spectrum.eigenvalues();
-        let windows = self.farms.as_ref().map(|farms| farms.spectra(weights)).transpose()?;
+        let windows = (self.farms.per_side > 0).then(|| self.farms.spectra(weights)).transpose()?;
         let fit = self.ks.fit(sorted);
         let mut columns = EstimateColumns {
             hill: self.hill.alpha(sorted).ok(),
@@ -96,12 +86,22 @@ impl Estimation {
             ..EstimateColumns::default()
         };
         if let Ok(fit) = &fit {
-            self.describe(fit, sorted, key, &mut columns);
+            self.describe(fit, sorted, key, stop, &mut columns);
+        }
+        if stop() {
+            return Err(SpectrumError::Interrupted); // perhaps without all replicates
         }
         Ok(Estimates { fit, windows, columns })
     }
 
-    fn describe(&self, fit: &PowerLaw, sorted: &[f64], key: &Key, columns: &mut EstimateColumns) {
+    fn describe(
+        &self,
+        fit: &PowerLaw,
+        sorted: &[f64],
+        key: &Key,
+        stop: Stop,
+        columns: &mut EstimateColumns,
+    ) {
         let truncated = TruncatedPowerLaw::of_tail(&sorted[sorted.len() - fit.tail..]).ok();
         columns.tpl_alpha = truncated.map(|law| law.alpha);
         columns.tpl_lambda = truncated.map(|law| law.lambda);
@@ -112,10 +112,8 @@ impl Estimation {
         columns.lr_exp_p = exponential.map(|it| it.p);
         columns.lr_lognormal = lognormal.map(|it| it.ratio);
         columns.lr_lognormal_p = lognormal.map(|it| it.p);
-        let run = |bootstrap: &Bootstrap| {
-            bootstrap.run(fit, &self.ks, sorted, key.derive("bootstrap")).ok()
-        };
-        let uncertainty = self.bootstrap.as_ref().and_then(run);
+        let uncertainty = self.bootstrap.run(fit, &self.ks, sorted, key.derive("bootstrap"), stop);
+        let uncertainty = uncertainty.ok().flatten(); // of no replicates none
         let interval: Option<Interval> = uncertainty.as_ref().map(|it| it.alpha);
         columns.alpha_lo = interval.map(|it| it.lower);
         columns.alpha_hi = interval.map(|it| it.upper);
@@ -146,34 +144,55 @@ impl<'a> Measured<'a> {
         key: &Key,
     ) -> Result<Self, SpectrumError> {
         let spectrum = Spectrum::from_weights(&weights, Route::Gram)?;
-        let estimates = estimation.run(&weights, &spectrum, key)?;
+        let estimates = estimation.run(&weights, &spectrum, key, NEVER)?;
         Ok(Self { weights, spectrum, estimates })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
-    #[test]
-    fn columns_hold_what_the_estimators_say() {
+    /// `[80, 60]`, its columns of decreasing size: a heavy tail.
+    fn heavy() -> Vec<f32> {
         let mut values = vec![0.0; 80 * 60];
         Key::from_seed(1).fill_normal(0, &mut values);
         for (place, value) in values.iter_mut().enumerate() {
-            *value *= 1.0 / (1.0 + (place % 60) as f32); // columns of decreasing size: a heavy tail
+            *value *= 1.0 / (1.0 + (place % 60) as f32);
         }
+        values
+    }
+
+    #[test]
+    fn columns_hold_what_the_estimators_say() {
+        let values = heavy();
         let weights = Weights::matrix(&values, [80, 60]).unwrap();
-        let estimation = Estimation {
-            farms: Some(Farms { rows: 30, ..Farms::default() }),
-            ..Estimation::default()
-        };
+        let estimation =
+            Estimation { farms: Farms { rows: 30, ..Farms::default() }, ..Estimation::default() };
         let measured = Measured::new(weights, &estimation, &Key::from_seed(2)).unwrap();
         let Estimates { fit, windows, columns } = &measured.estimates;
         let alpha = fit.unwrap().alpha;
         assert!(columns.alpha_lo.unwrap() < alpha && alpha < columns.alpha_hi.unwrap());
         assert_eq!(columns.hill, Hill::default().alpha(measured.spectrum.eigenvalues()).ok());
         assert_eq!(windows.as_ref().unwrap().windows(), 16);
-        assert!(columns.cells().iter().take(11).all(|cell| *cell != Cell::Empty), "{columns:?}");
+        let row = toml::Table::try_from(columns).unwrap();
+        assert!(row.len() >= 11, "all but the verdict, which there may be: {columns:?}");
+    }
+
+    #[test]
+    fn whoever_asks_for_an_end_gets_no_half_of_the_replicates() {
+        let values = heavy();
+        let weights = Weights::matrix(&values, [80, 60]).unwrap();
+        let spectrum = Spectrum::from_weights(&weights, Route::Gram).unwrap();
+        let asked = AtomicU64::new(0);
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 100;
+        let key = Key::from_seed(1);
+        let ended = Estimation::default().run(&weights, &spectrum, &key, &stop);
+        assert!(matches!(ended, Err(SpectrumError::Interrupted)));
+        let asked = asked.into_inner();
+        assert!((102..400).contains(&asked), "{asked} of 500 replicates");
     }
 
     #[test]
@@ -181,7 +200,6 @@ mod tests {
         let weights = Weights::matrix(&[0.0; 600], [30, 20]).unwrap();
         let measured = Measured::new(weights, &Estimation::default(), &Key::from_seed(1)).unwrap();
         assert_eq!(measured.estimates.fit, Err(FitFailure::AllZero));
-        assert!(measured.estimates.columns.cells().iter().all(|cell| *cell == Cell::Empty));
-        assert_eq!(EstimateColumns::NAMES.len(), 12);
+        assert_eq!(measured.estimates.columns, EstimateColumns::default());
     }
 }

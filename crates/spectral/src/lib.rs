@@ -21,13 +21,14 @@ mod norms;
 mod power_law;
 mod randomized;
 mod spectrum;
+mod stop;
 mod tilted;
 mod truncated;
 mod weights;
 
 pub use analysis::Analysis;
 pub use bootstrap::{Bootstrap, Uncertainty};
-pub use columns::{Cell, Columns, Word, plain_means};
+pub use columns::{Columns, Word, plain_means};
 pub use comparison::{
     Centre, Change, ChangeColumns, CollapseLimits, CollapseReason, Comparison, FalseDiscovery,
     LayerOutcome, NoiseTest, PairedBootstrap, SummarySettings, TopSubspace, VariantSummary,
@@ -45,6 +46,7 @@ pub use norms::{entropy, log_alpha_norm, norm, rank, stable_rank};
 pub use power_law::{FitFailure, KsScratch, PowerLaw};
 pub use randomized::Randomized;
 pub use spectrum::{Route, Spectrum};
+pub use stop::{NEVER, Stop};
 pub use truncated::TruncatedPowerLaw;
 pub use weights::Weights;
 

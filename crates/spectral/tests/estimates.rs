@@ -11,7 +11,7 @@ use counter_rng::Key;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use spectral::{
-    Alternative, Bootstrap, Farms, Hill, KsFit, KsScratch, Route, Spectrum, TailEstimator,
+    Alternative, Bootstrap, Farms, Hill, KsFit, KsScratch, NEVER, Route, Spectrum, TailEstimator,
     TruncatedPowerLaw, Weights,
 };
 
@@ -100,7 +100,8 @@ fn bootstrap_intervals() {
         let sorted = eigenvalues(values, shape);
         let settings = KsFit::default();
         let fit = settings.select(&sorted, &mut KsScratch::default()).unwrap();
-        let found = bootstrap.run(&fit, &settings, &sorted, Key::from_seed(23)).unwrap();
+        let found =
+            bootstrap.run(&fit, &settings, &sorted, Key::from_seed(23), NEVER).unwrap().unwrap();
         let row = &row["bootstrap"];
         let width = found.alpha.upper - found.alpha.lower;
         close(found.alpha.lower, &row["lower"], 0.0, 0.08 * width);

@@ -194,7 +194,8 @@ pub(crate) fn spectra(checkpoint: &Path, folder: Option<&Path>, report: &Spectra
         summary.tensors,
         summary.matrices
     );
-    for (name, mean) in &summary.plain_means {
+    for (name, mean) in summary.plain_means.iter().filter_map(|(name, mean)| Some((name, (*mean)?)))
+    {
         let _ = write!(text, "\n{name:<18} {mean:.4}   WeightWatcher's mean");
     }
     let left = report.coverage.iter().filter(|it| !it.note.is_empty());

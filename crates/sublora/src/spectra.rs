@@ -13,6 +13,7 @@ mod selection;
 mod study;
 mod summary;
 mod tables;
+mod work;
 
 use quantizers::{AnyGrid, AnyRange, BitWidth, Granularity, MinMax, QuantizerError, Symmetric};
 use serde::{Deserialize, Serialize};
@@ -118,20 +119,18 @@ impl SpectralStudy {
                 return Err(SpectralError::Repeated(granularity.to_string()));
             }
         }
-        let farms = self.estimation.farms.clone().unwrap_or_default();
+        let farms = &self.estimation.farms;
         for (name, value) in [
             ("estimation.farms.rows", farms.rows),
             ("estimation.farms.aspect", farms.aspect),
-            ("estimation.farms.per_side", farms.per_side),
             ("estimation.ks.min_tail", self.estimation.ks.min_tail),
         ] {
             if value == 0 {
                 return Err(SpectralError::Setting { name, value: 0.0, expected: "at least 1" });
             }
         }
-        let bootstrap = self.estimation.bootstrap.clone().unwrap_or_default();
         for (name, value) in [
-            ("estimation.bootstrap.confidence", bootstrap.confidence),
+            ("estimation.bootstrap.confidence", self.estimation.bootstrap.confidence),
             ("comparison.paired.confidence", self.comparison.paired.confidence),
             ("summary.confidence", self.summary.confidence),
         ] {

@@ -7,9 +7,9 @@ use super::{
     CollapseLimits, CollapseReason, FalseDiscovery, NoiseTest, PairedBootstrap, TopSubspace,
     WeightDifference, delta_alpha_fixed, log_wasserstein,
 };
-use crate::columns::{Cell, columns};
+use crate::columns::columns;
 use crate::spectrum::rough_eigenvalues;
-use crate::{Estimation, Measured, SpectrumError, rank};
+use crate::{Estimation, Measured, SpectrumError, Stop, rank};
 
 /// What is compared, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,13 +100,14 @@ impl Comparison {
     /// Compares two sides, both measured by `estimation`; `key` draws replicates and noise.
     ///
     /// # Errors
-    /// If the sides differ in shape, or an eigenvalue iteration fails.
+    /// If the sides differ in shape, an eigenvalue iteration fails, or `stop` ends the work.
     pub fn run(
         &self,
         before: &Measured,
         after: &Measured,
         estimation: &Estimation,
         key: &Key,
+        stop: Stop,
     ) -> Result<Change, SpectrumError> {
         let weights = WeightDifference::of(&before.weights, &after.weights)?;
         let [a, b] = [before, after].map(|side| side.spectrum.eigenvalues());
@@ -129,7 +130,7 @@ impl Comparison {
             ..ChangeColumns::default()
         };
         self.set_delta(&mut columns, before, after, estimation, key);
-        let noise = self.noise_test(before, after, estimation, weights.error_norm, key);
+        let noise = self.noise_test(before, after, estimation, weights.error_norm, key, stop)?;
         columns.noise_mean = noise.map(|it| it.mean);
         columns.noise_sd = noise.map(|it| it.standard_deviation);
         columns.noise_fits = noise.map(|it| count(it.replicates));
@@ -163,7 +164,7 @@ impl Comparison {
         }
     }
 
-    /// The exponent after beside those of noise of the norm `norm`; none if there is nothing to test.
+    /// The exponent after beside those of noise of the norm `norm`; nothing if there is nothing to test.
     fn noise_test(
         &self,
         before: &Measured,
@@ -171,20 +172,21 @@ impl Comparison {
         estimation: &Estimation,
         norm: f64,
         key: &Key,
-    ) -> Option<NoiseTest> {
-        let fit = after.estimates.fit.ok()?;
-        if norm <= 0.0 {
-            return None;
-        }
+        stop: Stop,
+    ) -> Result<Option<NoiseTest>, SpectrumError> {
+        let Some(fit) = after.estimates.fit.ok().filter(|_| norm > 0.0) else { return Ok(None) };
         let mut alphas = Vec::new();
         for replicate in 0..self.noise_replicates {
+            if stop() {
+                return Err(SpectrumError::Interrupted);
+            }
             let key = key.derive("noise").index(replicate);
             let noisy = before.weights.with_noise(norm, &key);
             // Six digits are enough of what chance decides. Noise beyond the range of numbers has no fit.
             let fit = rough_eigenvalues(&noisy).ok().map(|it| estimation.ks.fit(&it));
             alphas.extend(fit.and_then(Result::ok).map(|fit| fit.alpha));
         }
-        NoiseTest::of(fit.alpha, &alphas)
+        Ok(NoiseTest::of(fit.alpha, &alphas))
     }
 
     fn subspace_drift(
@@ -224,14 +226,16 @@ fn count(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
-    use crate::{Bootstrap, Farms, Weights};
+    use crate::{Bootstrap, Farms, NEVER, Weights};
 
     const SHAPE: [usize; 2] = [96, 64];
 
     fn estimation() -> Estimation {
-        let bootstrap = Some(Bootstrap { replicates: 40, ..Bootstrap::default() });
-        let farms = Some(Farms { rows: 32, ..Farms::default() });
+        let bootstrap = Bootstrap { replicates: 40, ..Bootstrap::default() };
+        let farms = Farms { rows: 32, ..Farms::default() };
         Estimation { farms, bootstrap, ..Estimation::default() }
     }
 
@@ -248,7 +252,7 @@ mod tests {
             let weights = Weights::matrix(values, SHAPE).unwrap();
             Measured::new(weights, &estimation(), &Key::from_seed(2)).unwrap()
         });
-        comparison.run(&before, &after, &estimation(), &Key::from_seed(3)).unwrap()
+        comparison.run(&before, &after, &estimation(), &Key::from_seed(3), NEVER).unwrap()
     }
 
     /// Symmetric, `levels` on either side of zero, one scale.
@@ -285,6 +289,21 @@ mod tests {
         assert_eq!((lost.columns.delta_alpha, lost.columns.p), (None, None));
         assert_eq!(lost.columns.zero_rows, 96);
         assert_eq!(lost.reasons.len(), 5);
+    }
+
+    #[test]
+    fn whoever_asks_for_an_end_gets_it_between_two_replicates_of_the_noise() {
+        let values = heavy();
+        let sides = [values.clone(), quantised(&values, 127.0)];
+        let [before, after] = sides.each_ref().map(|values| {
+            let weights = Weights::matrix(values, SHAPE).unwrap();
+            Measured::new(weights, &estimation(), &Key::from_seed(2)).unwrap()
+        });
+        let asked = AtomicU64::new(0);
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) == 3;
+        let comparison = Comparison::default();
+        let ended = comparison.run(&before, &after, &estimation(), &Key::from_seed(3), &stop);
+        assert_eq!((ended.err(), asked.into_inner()), (Some(SpectrumError::Interrupted), 4));
     }
 
     #[test]

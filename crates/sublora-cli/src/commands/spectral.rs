@@ -65,7 +65,10 @@ pub(crate) fn run(args: &Args, spectral: &Spectral) -> Result<Answer, Failure> {
 }
 
 fn study(spectral: &Spectral) -> SpectralStudy {
-    let replicates = spectral.bootstrap;
+    let mut farms = Farms::default();
+    if spectral.no_farms {
+        farms.per_side = 0;
+    }
     SpectralStudy {
         mode: match spectral.mode {
             ModeArg::Strict => Mode::Strict,
@@ -85,8 +88,8 @@ fn study(spectral: &Spectral) -> SpectralStudy {
         mp_fit: spectral.mp_fit,
         randomize: spectral.randomize,
         estimation: Estimation {
-            farms: (!spectral.no_farms).then(Farms::default),
-            bootstrap: (replicates > 0).then(|| Bootstrap { replicates, ..Bootstrap::default() }),
+            farms,
+            bootstrap: Bootstrap { replicates: spectral.bootstrap, ..Bootstrap::default() },
             ..Estimation::default()
         },
         comparison: Comparison { noise_replicates: spectral.noise, ..Comparison::default() },

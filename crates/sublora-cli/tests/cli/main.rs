@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod messages;
+mod spectral;
 mod sweep;
 mod text;
 
@@ -17,20 +18,24 @@ struct Shown {
     stderr: String,
 }
 
-/// Calls the program in `folder`, with `line` split at spaces.
-fn sublora(folder: &Path, line: &str) -> Shown {
+/// The program in `folder`, with `line` split at spaces.
+fn command(folder: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sublora"));
     if line.is_empty() {
         command.env_remove("SUBLORA_DEVICE"); // with it, clap does not show the help
     }
-    let output = command
+    command
         .args(line.split_whitespace())
         .current_dir(folder)
         .env_remove("COLUMNS")
         .env("XDG_RUNTIME_DIR", folder) // or a software Vulkan driver complains on stderr
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .stdin(Stdio::null());
+    command
+}
+
+/// Calls the program.
+fn sublora(folder: &Path, line: &str) -> Shown {
+    let output = command(folder, line).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap().replace("sublora.exe", "sublora");
     Shown {
         code: output.status.code().unwrap(),

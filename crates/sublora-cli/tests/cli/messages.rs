@@ -101,7 +101,7 @@ fn spectral() {
     let lines = [
         "spectral model.safetensors --quantize 8,2 --bootstrap 20 --noise 3 --out spectra",
         "spectral model.safetensors --quantize 2 --bootstrap 0 --noise 0 --fail-on collapsed>0 --fail-on 2bit-tensor:failed>5",
-        "spectral model.safetensors --mode compat --bootstrap 0",
+        "spectral model.safetensors --mode compat --bootstrap 0 --fail-on plain_means.alpha>6 --fail-on plain_means.mp_softrank<1",
         "spectral model.safetensors --fail-on alpha>6",
         "spectral model.safetensors --fail-on collapsed",
         "spectral model.safetensors --quantize 4,4",

@@ -9,6 +9,7 @@ use spectral::{Analysis, Columns, EstimateColumns, FitFailure, Measured, Spectru
 use super::SpectralStudy;
 use super::record::{Record, Variant};
 use super::selection::Part;
+use super::work::PartWork;
 use crate::quantize_checkpoint::granularity_for;
 
 /// Points of a curve: more than a chart can show.
@@ -20,35 +21,35 @@ pub(super) const ORIGINAL: &str = "original";
 impl SpectralStudy {
     /// All there is to say of `values`, those of `part`.
     ///
-    /// `stop` is asked before each variant; none if it says so.
-    pub(super) fn analyse(
-        &self,
-        part: &Part,
-        values: &[f32],
-        stop: &dyn Fn() -> bool,
-    ) -> Option<Record> {
+    /// None if `work` is to end before it is all said.
+    pub(super) fn analyse(&self, part: &Part, values: &[f32], work: &PartWork) -> Option<Record> {
+        let [of_original, of_variant] = self.costs(part.sides());
         let key = Key::from_seed(self.seed).derive(&part.name);
-        let measured =
-            part.weights(values).and_then(|weights| self.measure(weights, key.derive(ORIGINAL)));
+        let measured = part
+            .weights(values)
+            .and_then(|weights| self.measure(weights, &key.derive(ORIGINAL), work));
         let (before, columns) = match measured {
             Ok(measured) => measured,
+            Err(SpectrumError::Interrupted) => return None,
             Err(error) => return Some(without_spectrum(part, &error)),
         };
         let mut record = Record { variants: Vec::new(), missing: Vec::new() };
         record.variants.push(self.variant(ORIGINAL, columns, &before));
+        work.finish(of_original);
         for (name, quantizer) in self.quantizers(part.operand) {
-            if stop() {
-                return None;
-            }
-            let made = fake_quantized(&quantizer, part, values).map_err(|it| it.to_string());
-            let compared = made.and_then(|quantized| {
-                self.compared(part, &before, &quantized, &name, key.derive(&name))
-                    .map_err(|error| error.to_string())
-            });
-            match compared {
+            let quantized = match fake_quantized(&quantizer, part, values) {
+                Ok(quantized) => quantized,
+                Err(error) => {
+                    record.missing.push((name, error.to_string()));
+                    continue;
+                }
+            };
+            match self.compared(part, &before, &quantized, &name, &key.derive(&name), work) {
                 Ok(variant) => record.variants.push(variant),
-                Err(why) => record.missing.push((name, why)),
+                Err(SpectrumError::Interrupted) => return None,
+                Err(error) => record.missing.push((name, error.to_string())),
             }
+            work.finish(of_variant);
         }
         Some(record)
     }
@@ -59,11 +60,12 @@ impl SpectralStudy {
         before: &Measured,
         quantized: &[f32],
         name: &str,
-        key: Key,
+        key: &Key,
+        work: &PartWork,
     ) -> Result<Variant, SpectrumError> {
-        let (after, columns) = self.measure(part.weights(quantized)?, key)?;
-        let change =
-            self.comparison.run(before, &after, &self.estimation, &key.derive("change"))?;
+        let (after, columns) = self.measure(part.weights(quantized)?, key, work)?;
+        let (key, stop) = (key.derive("change"), || work.stop());
+        let change = self.comparison.run(before, &after, &self.estimation, &key, &stop)?;
         Ok(Variant {
             change: Some(change.columns),
             reasons: change.reasons,
@@ -89,7 +91,8 @@ impl SpectralStudy {
     fn measure<'a>(
         &self,
         weights: Weights<'a>,
-        key: Key,
+        key: &Key,
+        work: &PartWork,
     ) -> Result<(Measured<'a>, Columns), SpectrumError> {
         let analysis = Analysis {
             ks: self.estimation.ks.clone(),
@@ -98,8 +101,15 @@ impl SpectralStudy {
             randomize: self.randomize.then(|| key.derive("randomize")),
             ..Analysis::new(self.mode)
         };
+        let stop = || work.stop();
+        if stop() {
+            return Err(SpectrumError::Interrupted);
+        }
         let (spectrum, columns) = analysis.run(&weights)?;
-        let estimates = self.estimation.run(&weights, &spectrum, &key)?;
+        if stop() {
+            return Err(SpectrumError::Interrupted);
+        }
+        let estimates = self.estimation.run(&weights, &spectrum, key, &stop)?;
         Ok((Measured { weights, spectrum, estimates }, columns))
     }
 

@@ -183,7 +183,9 @@ impl SpectralReport {
         ));
         section = section.table(&table, "Every variant");
         if self.study.mode == Mode::Compat {
-            let means = tables::named(["column", "mean"], self.summary.plain_means.clone())?;
+            let means = self.summary.plain_means.iter();
+            let means = means.filter_map(|(name, mean)| Some((name.clone(), (*mean)?)));
+            let means = tables::named(["column", "mean"], means)?;
             section = section.table(
                 &means,
                 "WeightWatcher's summary: plain means over the originals, failed fits included",

@@ -90,7 +90,7 @@ impl Part {
     }
 
     /// Sides of a matrix, the larger first, and how many matrices are one spectrum.
-    fn sides(&self) -> [usize; 3] {
+    pub(super) fn sides(&self) -> [usize; 3] {
         let ([rows, cols], slices) = match self.view {
             View::Matrix { shape, .. } | View::Columns { shape, .. } => (shape, 1),
             View::Kernel { shape, place } => {

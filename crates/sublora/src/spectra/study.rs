@@ -1,17 +1,17 @@
 //! From a checkpoint to everything that is said of it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use spectral::Mode;
 use weight_files::Checkpoint;
 
 use super::layer::ORIGINAL;
 use super::record::{Record, Store};
 use super::selection::{Part, Skipped};
 use super::summary::StudySummary;
+use super::work::{PartWork, Work};
 use super::{SpectralError, SpectralStudy};
 use crate::Progress;
 use crate::side_by_side::side_by_side;
@@ -80,10 +80,7 @@ impl SpectralStudy {
         let parts: Vec<Part> = selected.iter().flatten().flatten().cloned().collect();
         let mut records = self.records(&mut file, &parts, &store, progress)?;
         self.adjust(&mut records);
-        let plain_means = match self.mode {
-            Mode::Compat => Self::plain_means(&records),
-            Mode::Strict => Vec::new(),
-        };
+        let plain_means = self.plain_means(&records);
         let variants = self.summarise(&records);
         let matrices: Vec<Matrix> = parts
             .iter()
@@ -149,9 +146,8 @@ impl SpectralStudy {
         });
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = workers.min(tensors.len()).max(1);
-        progress.begin("spectral", "matrices", parts.len() as u64);
-        let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let stopped = AtomicBool::new(false);
+        let work = Work::begin(progress, parts.iter().map(|part| self.cost(part)));
+        let next = AtomicUsize::new(0);
         let file = Mutex::new(file);
         let found = side_by_side(vec![Vec::<f32>::new(); workers], |_, mut values| {
             let mut found = Vec::new();
@@ -164,18 +160,13 @@ impl SpectralStudy {
                 read?;
                 for &index in of_tensor {
                     let part = &parts[index];
-                    let stop = || {
-                        let said = progress.update(done.load(Ordering::Relaxed), &part.name);
-                        stopped.fetch_or(said.is_break(), Ordering::Relaxed) || said.is_break()
-                    };
-                    let record = self.record(part, &values, store, &stop)?;
-                    done.fetch_add(1, Ordering::Relaxed);
-                    found.push((index, record));
+                    let work = work.of(&part.name, self.cost(part));
+                    found.push((index, self.record(part, &values, store, &work)?));
                 }
             }
             Ok(found)
         });
-        progress.end();
+        work.end();
         let found: Result<Vec<_>, SpectralError> = found.into_iter().collect();
         let mut records: Vec<Option<Record>> = vec![None; parts.len()];
         for (index, record) in found?.concat() {
@@ -189,9 +180,9 @@ impl SpectralStudy {
         part: &Part,
         tensor: &[f32],
         store: &Store,
-        stop: &dyn Fn() -> bool,
+        work: &PartWork,
     ) -> Result<Record, SpectralError> {
-        if stop() {
+        if work.stop() {
             return Err(SpectralError::Interrupted);
         }
         let values = part.values(tensor);
@@ -199,7 +190,7 @@ impl SpectralStudy {
         if let Some(record) = place.as_deref().and_then(Store::load) {
             return Ok(record);
         }
-        let record = self.analyse(part, &values, stop).ok_or(SpectralError::Interrupted)?;
+        let record = self.analyse(part, &values, work).ok_or(SpectralError::Interrupted)?;
         if let Some(place) = place {
             Store::save(&place, &record)?;
         }

@@ -1,7 +1,9 @@
 //! What became of a checkpoint, in numbers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use spectral::{FalseDiscovery, LayerOutcome, VariantSummary, plain_means};
+use spectral::{FalseDiscovery, LayerOutcome, Mode, VariantSummary, plain_means};
 
 use super::SpectralStudy;
 use super::record::{Record, Variant};
@@ -19,9 +21,10 @@ pub struct StudySummary {
     pub matrices: usize,
     /// Matrices without a spectrum: an entry is not finite, or nearly beyond the range of numbers.
     pub nonfinite: usize,
-    /// WeightWatcher's plain means over the originals, sentinels included; in compat mode.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub plain_means: Vec<(String, f64)>,
+    /// WeightWatcher's plain means over the originals by column, sentinels included; in compat mode. None
+    /// of what was not computed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plain_means: BTreeMap<String, Option<f64>>,
     /// The original first.
     pub variants: Vec<NamedSummary>,
 }
@@ -56,7 +59,7 @@ impl SpectralStudy {
             skipped: 0,
             matrices: 0,
             nonfinite: 0,
-            plain_means: Vec::new(),
+            plain_means: self.plain_means(&[]),
             variants: self.summarise(&[]),
         }
     }
@@ -80,8 +83,11 @@ impl SpectralStudy {
         self.variant_names().into_iter().map(named).collect()
     }
 
-    /// The plain means of WeightWatcher.
-    pub(super) fn plain_means(records: &[Record]) -> Vec<(String, f64)> {
+    /// The plain means of WeightWatcher, in compat mode.
+    pub(super) fn plain_means(&self, records: &[Record]) -> BTreeMap<String, Option<f64>> {
+        if self.mode == Mode::Strict {
+            return BTreeMap::new();
+        }
         let originals = records.iter().filter_map(|it| it.variants.first());
         let rows: Vec<_> = originals.map(|it| it.columns.clone()).collect();
         plain_means(&rows).into_iter().map(|(name, mean)| (name.to_owned(), mean)).collect()

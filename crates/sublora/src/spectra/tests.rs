@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -8,6 +9,8 @@ use spectral::{Bootstrap, Comparison, Estimation, FitFailure, Mode};
 use tempfile::TempDir;
 
 use super::*;
+
+mod interrupted;
 
 fn normal(seed: u64, len: usize) -> Vec<f32> {
     let mut values = vec![0.0; len];
@@ -59,12 +62,22 @@ fn model() -> (TempDir, std::path::PathBuf) {
 fn quick() -> SpectralStudy {
     SpectralStudy {
         estimation: Estimation {
-            bootstrap: Some(Bootstrap { replicates: 20, ..Bootstrap::default() }),
+            bootstrap: Bootstrap { replicates: 20, ..Bootstrap::default() },
             ..Estimation::default()
         },
         comparison: Comparison { noise_replicates: 3, ..Comparison::default() },
         ..SpectralStudy::default()
     }
+}
+
+/// The files of a report, by name.
+fn written(report: &SpectralReport, folder: &Path) -> Vec<(OsString, Vec<u8>)> {
+    report.write(folder).unwrap();
+    let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut files: Vec<_> =
+        files.map(|it| (it.file_name(), fs::read(it.path()).unwrap())).collect();
+    files.sort();
+    files
 }
 
 fn coverage(report: &SpectralReport) -> BTreeMap<&str, (usize, &str)> {
@@ -155,14 +168,7 @@ fn a_second_call_goes_on_and_writes_the_same_bytes() {
     let study = SpectralStudy { widths: vec![BitWidth::new(4).unwrap()], ..quick() };
     let out = |name: &str| folder.path().join(name);
     let run = |name: &str, cache: &Path| {
-        study.run(&path, Some(cache), &()).unwrap().write(&out(name)).unwrap();
-        let mut files: Vec<_> =
-            fs::read_dir(out(name)).unwrap().map(|it| it.unwrap().path()).collect();
-        files.sort();
-        let read = |path: std::path::PathBuf| {
-            (path.file_name().unwrap().to_owned(), fs::read(&path).unwrap())
-        };
-        files.into_iter().map(read).collect::<Vec<_>>()
+        written(&study.run(&path, Some(cache), &()).unwrap(), &out(name))
     };
     let first = run("first", &out("cache"));
     let names: Vec<_> = first.iter().map(|it| it.0.to_str().unwrap()).collect();
@@ -241,13 +247,13 @@ fn the_table_is_keyed_by_tensor_and_variant_and_the_page_stands_alone() {
 
 #[test]
 fn gates_compare_numbers_of_the_summary() {
-    let (_folder, path) = checkpoint(&[
+    let (_folder, small) = checkpoint(&[
         random("wte.weight", &[60, 24]),
         random("h.0.attn.c_attn.weight", &[24, 72]),
         random("h.0.ln_1.weight", &[24]),
     ]);
     let study = SpectralStudy { widths: vec![BitWidth::new(2).unwrap()], ..quick() };
-    let summary = study.run(&path, None, &()).unwrap().summary;
+    let summary = study.run(&small, None, &()).unwrap().summary;
     let violations = |text: &str| text.parse::<Gate>().unwrap().violations(&summary);
     assert_eq!(violations("skipped>0").unwrap(), ["skipped is 1: skipped>0"]);
     assert_eq!(violations("skipped > 1").unwrap(), [""; 0]);
@@ -261,6 +267,17 @@ fn gates_compare_numbers_of_the_summary() {
     let gate: Gate = "collapsed>100".parse().unwrap();
     let expected = "2bit-tensor: only 15 of 16 matrices, which counts as collapsed>100";
     assert_eq!(gate.violations(&summary_of_all).unwrap(), [expected]);
+    let compat = SpectralStudy { mode: Mode::Compat, ..study.clone() };
+    let means = compat.run(&small, None, &()).unwrap().summary;
+    let alpha = means.plain_means["alpha"].unwrap();
+    let gate: Gate = "plain_means.alpha>0".parse().unwrap();
+    let expected = format!("plain_means.alpha is {alpha}: plain_means.alpha>0");
+    assert_eq!(gate.violations(&means).unwrap(), [expected]);
+    assert_eq!(gate.check(&compat), Ok(()));
+    assert!(gate.check(&study).unwrap_err().starts_with("`plain_means.alpha` is no number"));
+    let gate: Gate = "plain_means.mp_softrank<1".parse().unwrap();
+    let expected = "plain_means.mp_softrank could not be computed, which counts as";
+    assert!(gate.violations(&means).unwrap()[0].starts_with(expected), "it was not asked for");
     let error = violations("alpha>1").unwrap_err();
     assert!(error.starts_with("`alpha` is no number of the summary: "), "{error}");
     assert!(error.contains("nonfinite") && error.contains("after.median"), "{error}");
