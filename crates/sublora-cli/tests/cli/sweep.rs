@@ -77,7 +77,8 @@ fn content(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let is_timed = ["last.safetensors", "seconds.json", "slurm"].contains(&name.as_str());
-            if is_timed || name.contains("tfevents") {
+            // A killed program leaves what it had not yet given its name.
+            if is_timed || name.contains("tfevents") || name.starts_with(".partial-") {
                 continue;
             }
             if path.is_dir() {
