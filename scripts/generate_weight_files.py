@@ -14,10 +14,11 @@ their types. The formats:
 
 model.safetensors       all tensors
 sharded/                the same in two files with an index
-model.pt, protocol4.pt  `torch.save` of the state dict, 8-bit floats left out
+model.pt, protocol4.pt  `torch.save` of the state dict
 legacy.pt               the stream that PyTorch wrote before 1.6
 nested.pt               a training checkpoint: the tensors below `model`, beside settings
 views.pt                transposed, sliced, shared and repeated storages; a parameter
+kinds.pt                a tensor beside one stored sparsely, one quantised and one of complex numbers
 module.pt               a whole `torch.nn.Sequential`
 sharded-bin/            the state dict in two files with an index
 raw.onnx, typed.onnx    initialisers in `raw_data` and in the fields for their types
@@ -152,13 +153,12 @@ def save_all(out: Path) -> None:
         save_file(shard, sharded / name)
     save_index(sharded / "model.safetensors.index.json", shards)
 
-    state = {name: it for name, it in tensors.items() if not name.startswith("f8.")}
-    torch.save(state, out / "model.pt")
-    torch.save(state, out / "protocol4.pt", pickle_protocol=4)
-    torch.save(state, out / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save(tensors, out / "model.pt")
+    torch.save(tensors, out / "protocol4.pt", pickle_protocol=4)
+    torch.save(tensors, out / "legacy.pt", _use_new_zipfile_serialization=False)
     args = Namespace(lr=numpy.float64(0.1), out=Path("runs"), seeds={1, 2})
-    torch.save({"model": state, "epoch": 3, "args": args}, out / "nested.pt")
-    matrix = state[MATRIX]
+    torch.save({"model": tensors, "epoch": 3, "args": args}, out / "nested.pt")
+    matrix = tensors[MATRIX]
     views = {
         "whole": matrix,
         "same": matrix,
@@ -170,6 +170,13 @@ def save_all(out: Path) -> None:
         "list": [matrix[0], {"last": matrix[-1]}],
     }
     torch.save(views, out / "views.pt")
+    kinds = {
+        "weight": matrix,
+        "sparse": matrix.to_sparse(),
+        "quantized": torch.quantize_per_tensor(matrix, 0.1, 0, torch.qint8),
+        "complex": matrix.to(torch.complex64),
+    }
+    torch.save(kinds, out / "kinds.pt")
     with torch.random.fork_rng():
         torch.manual_seed(6)
         module = nn.Sequential(nn.Linear(3, 2), nn.Sequential(nn.BatchNorm1d(2)))
@@ -178,7 +185,7 @@ def save_all(out: Path) -> None:
     sharded = out / "sharded-bin"
     sharded.mkdir()
     names = [f"pytorch_model-{i}-of-2.bin" for i in (1, 2)]
-    shards = dict(zip(names, halves(state)))
+    shards = dict(zip(names, halves(tensors)))
     for name, shard in shards.items():
         torch.save(shard, sharded / name)
     save_index(sharded / "pytorch_model.bin.index.json", shards)
@@ -188,7 +195,8 @@ def save_all(out: Path) -> None:
     outside = {"save_as_external_data": True, "location": "external.onnx.data", "size_threshold": 0}
     onnx.save(proto, out / "external.onnx", **outside)
 
-    arrays = {name: it for name, it in state.items() if it.dtype != torch.bfloat16}
+    is_known = lambda it: it.dtype != torch.bfloat16 and not str(it.dtype).startswith("torch.float8")
+    arrays = {name: it for name, it in tensors.items() if is_known(it)}
     arrays = {name: numpy_array(name, it) for name, it in arrays.items()}
     numpy.savez(out / "model.npz", **arrays)
     numpy.savez_compressed(out / "deflated.npz", **arrays)

@@ -104,16 +104,17 @@ impl From<sublora::Error> for Failure {
 impl From<sublora::SpectralError> for Failure {
     fn from(error: sublora::SpectralError) -> Self {
         use sublora::SpectralError as Error;
-        use sublora::weight_files::{Error as Weights, FileFault};
+        use sublora::weight_files::{Error as Weights, FileFault, PickleFault};
         let hint = match &error {
             Error::Weights(Weights::UnknownFormat { .. } | Weights::NoWeights { .. }) => {
                 "`.safetensors`, `.bin`, `.pt`, `.onnx`, `.npy`, `.npz`, an `.index.json`, or a folder with one"
             }
             Error::Weights(Weights::SeveralWeights { .. }) => "name one of the files",
             Error::Weights(Weights::Io { .. }) | Error::File(_) => PATH,
-            Error::Weights(Weights::File { fault: FileFault::Global(_), .. }) => {
-                "a file of `torch.save(model.state_dict(), FILE)` has weights alone"
-            }
+            Error::Weights(Weights::File {
+                fault: FileFault::Pickle(PickleFault::Global(_)),
+                ..
+            }) => "a file of `torch.save(model.state_dict(), FILE)` has weights alone",
             Error::Weights(_) => "the file is damaged, or holds what is not read; get it again",
             Error::Interrupted => "with `--out`, the same command goes on",
             Error::OtherMode { .. } => "`--mode` chooses it",

@@ -1,6 +1,7 @@
 //! A checkpoint as a list of tensors, whatever its format.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::files::{Files, Format};
@@ -18,12 +19,15 @@ pub(crate) struct Opened {
 
 /// The elements of the tensors of one file.
 pub(crate) trait ReadElements: Send {
-    /// Replaces `bytes` by the elements of tensor number `index`: row-major and little-endian. They are
-    /// `byte_len` bytes, or it is an error.
+    /// Whether a part of tensor number `index` can be read without the rest.
+    fn reads_parts(&self, index: usize) -> bool;
+
+    /// Replaces `bytes` by `part` of those of the elements of tensor number `index`, row-major and
+    /// little-endian: by all of them, unless it reads parts. They are as many, or it is an error.
     fn read(
         &mut self,
         index: usize,
-        byte_len: usize,
+        part: Range<usize>,
         bytes: &mut Vec<u8>,
     ) -> Result<(), TensorFault>;
 }
@@ -95,6 +99,14 @@ impl Checkpoint {
         &self.tensors
     }
 
+    /// The numbers of the tensors of file number `file`, in the order in which it has them.
+    pub fn tensors_of(&self, file: usize) -> Vec<usize> {
+        let mut places: Vec<_> =
+            (0..self.places.len()).filter(|&it| self.places[it].0 == file).collect();
+        places.sort_by_key(|&it| self.places[it].1);
+        places
+    }
+
     /// The files with the weights.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| &**path)
@@ -110,18 +122,56 @@ impl Checkpoint {
     /// # Panics
     /// If there is no tensor number `index`.
     pub fn read(&mut self, index: usize, values: &mut Vec<f32>) -> Result<(), Error> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let read = self.read_bytes(index, &mut bytes);
+        let elements = self.tensors[index].elements();
+        self.read_part(index, 0..elements, values)
+    }
+
+    /// Whether [`read_part`](Self::read_part) of tensor number `index` reads no more than the part.
+    /// Otherwise its file is compressed, or has the elements in another order.
+    ///
+    /// # Panics
+    /// If there is no tensor number `index`.
+    pub fn reads_parts(&self, index: usize) -> bool {
+        let (file, place) = self.places[index];
+        self.files[file].1.reads_parts(place)
+    }
+
+    /// Replaces `values` by some of tensor number `index`: by the elements at `part` of all in row-major
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    ///
+    /// # Panics
+    /// If there is no tensor number `index`, or no such part of it.
+    pub fn read_part(
+        &mut self,
+        index: usize,
+        part: Range<usize>,
+        values: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        let (file, place) = self.places[index];
+        let (path, elements) = &mut self.files[file];
+        let tensor = &self.tensors[index];
+        let at = || Error::tensor(path, &tensor.name);
+        let Some(size) = tensor.dtype.size() else { return Err(at()(tensor.not_read())) };
+        let all = 0..tensor.byte_len().map_err(at())?;
+        let part = part.start * size..part.end * size;
         values.clear();
-        if read.is_ok() {
-            self.tensors[index].dtype.decode(&bytes, values);
+        if elements.reads_parts(place) {
+            assert!(part.start <= part.end && part.end <= all.end, "a part of the tensor");
+            elements.read(place, part, &mut self.bytes).map_err(at())?;
+            tensor.dtype.decode(&self.bytes, values);
+        } else {
+            elements.read(place, all, &mut self.bytes).map_err(at())?;
+            tensor.dtype.decode(&self.bytes[part], values);
         }
-        self.bytes = bytes;
-        read
+        Ok(())
     }
 
     /// Replaces `bytes` by the elements of tensor number `index` in their own type: in row-major order
-    /// and little-endian, whatever the file does.
+    /// and little-endian, whatever the file does. Of a type that is not read, too, where the format says
+    /// how many they are: see [`TensorInfo::bytes`].
     ///
     /// # Errors
     /// As [`Checkpoint::read`].
@@ -132,7 +182,7 @@ impl Checkpoint {
         let (file, place) = self.places[index];
         let (path, elements) = &mut self.files[file];
         let tensor = &self.tensors[index];
-        let read = tensor.byte_len().and_then(|byte_len| elements.read(place, byte_len, bytes));
+        let read = tensor.byte_len().and_then(|byte_len| elements.read(place, 0..byte_len, bytes));
         read.map_err(Error::tensor(path, &tensor.name))
     }
 }

@@ -37,11 +37,11 @@ const FILES: [(&str, &[&str]); 13] = [
     ("model.safetensors", &[]),
     ("sharded", &[]),
     ("sharded/model.safetensors.index.json", &[]),
-    ("model.pt", &["f8"]),
-    ("protocol4.pt", &["f8"]),
-    ("legacy.pt", &["f8"]),
-    ("nested.pt", &["f8"]),
-    ("sharded-bin", &["f8"]),
+    ("model.pt", &[]),
+    ("protocol4.pt", &[]),
+    ("legacy.pt", &[]),
+    ("nested.pt", &[]),
+    ("sharded-bin", &[]),
     ("raw.onnx", &[]),
     ("typed.onnx", &[]),
     ("external.onnx", &[]),
@@ -113,6 +113,104 @@ fn elements_come_in_their_own_type_too() {
         ["model.safetensors", "model.pt", "legacy.pt", "raw.onnx", "typed.onnx", "model.npz"]
     {
         assert_eq!(of(file), expected, "{file}");
+    }
+}
+
+#[test]
+fn a_part_is_read_alone_where_the_file_has_it_in_one_piece() {
+    let expected = reference("expected.safetensors");
+    for (file, parts) in [
+        ("model.safetensors", true),
+        ("model.pt", true),
+        ("legacy.pt", true),
+        ("external.onnx", true),
+        ("raw.onnx", true),
+        ("typed.onnx", false),
+        ("model.npz", false),
+        ("deflated.npz", false),
+    ] {
+        let mut checkpoint = Checkpoint::open(&fixture(file)).unwrap();
+        let mut values = Vec::new();
+        for name in ["h.2.conv.weight", "h.10.attn.c_attn.weight"] {
+            let index = checkpoint.tensors().iter().position(|it| it.name == name).unwrap();
+            assert_eq!(checkpoint.reads_parts(index), parts, "{file}");
+            let all = &expected[name];
+            for part in [0..all.len(), 3..7, 0..1, all.len() - 2..all.len(), 4..4] {
+                checkpoint.read_part(index, part.clone(), &mut values).unwrap();
+                assert_eq!(values, all[part], "{file} {name}");
+            }
+        }
+    }
+    for (file, parts) in [("c.npy", true), ("fortran.npy", false), ("big.npy", true)] {
+        let mut checkpoint = Checkpoint::open(&fixture(file)).unwrap();
+        assert_eq!(checkpoint.reads_parts(0), parts, "{file}");
+        let mut values = Vec::new();
+        checkpoint.read_part(0, 5..9, &mut values).unwrap();
+        assert_eq!(values, expected["h.2.attn.c_attn.weight"][5..9], "{file}");
+    }
+    // A view with strides has its elements all over its storage.
+    let mut views = Checkpoint::open(&fixture("views.pt")).unwrap();
+    let index = views.tensors().iter().position(|it| it.name == "transposed").unwrap();
+    assert!(!views.reads_parts(index));
+    let (mut all, mut part) = (Vec::new(), Vec::new());
+    views.read(index, &mut all).unwrap();
+    views.read_part(index, 7..11, &mut part).unwrap();
+    assert_eq!(part, all[7..11]);
+}
+
+#[test]
+fn elements_that_are_not_read_come_as_bytes() {
+    for file in ["model.safetensors", "model.pt", "legacy.pt", "model.npz"] {
+        let mut checkpoint = Checkpoint::open(&fixture(file)).unwrap();
+        let mut bytes = Vec::new();
+        let mut of = |name: &str| {
+            let index = checkpoint.tensors().iter().position(|it| it.name == name).unwrap();
+            checkpoint.read_bytes(index, &mut bytes).unwrap();
+            assert_eq!(checkpoint.tensors()[index].bytes(), Some(bytes.len()));
+            bytes.clone()
+        };
+        assert_eq!(of("h.2.attn.mask"), [1, 0, 1, 1], "{file}");
+        assert_eq!(of("steps"), [1_i64, -2, 3].map(i64::to_le_bytes).concat(), "{file}");
+    }
+}
+
+#[test]
+fn the_order_of_a_file_is_that_of_its_elements() {
+    let checkpoint = Checkpoint::open(&fixture("sharded")).unwrap();
+    for file in 0..2 {
+        let numbers = checkpoint.tensors_of(file);
+        let names: Vec<_> = numbers.iter().map(|&it| &*checkpoint.tensors()[it].name).collect();
+        let bytes = fs::read(checkpoint.files().nth(file).unwrap()).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(names, header.offset_keys());
+    }
+    assert!(checkpoint.tensors_of(2).is_empty());
+}
+
+#[test]
+fn kinds_of_tensors_that_are_not_read_stand_beside_those_that_are() {
+    let mut checkpoint = Checkpoint::open(&fixture("kinds.pt")).unwrap();
+    let listed = checkpoint.tensors().iter();
+    let listed: Vec<_> = listed
+        .map(|it| (&*it.name, it.dtype.to_string(), &*it.shape, it.dtype.why_not_read()))
+        .collect();
+    let because = |dtype: &str| (dtype.to_owned(), crate::Dtype::other(dtype).why_not_read());
+    let [complex, quantized, sparse] = ["C64", "QUANTIZED", "SPARSE"].map(because);
+    assert_eq!(
+        listed,
+        [
+            ("complex", complex.0, &[4, 6][..], complex.1),
+            ("quantized", quantized.0, &[4, 6], quantized.1),
+            ("sparse", sparse.0, &[4, 6], sparse.1),
+            ("weight", "F32".to_owned(), &[4, 6], None),
+        ]
+    );
+    let mut values = Vec::new();
+    checkpoint.read(3, &mut values).unwrap();
+    assert_eq!(values, reference("expected.safetensors")["h.2.attn.c_attn.weight"]);
+    for index in 0..3 {
+        let read = checkpoint.read(index, &mut values);
+        assert!(matches!(read, Err(Error::Tensor { fault: TensorFault::NotRead { .. }, .. })));
     }
 }
 
@@ -208,7 +306,7 @@ fn damaged_files_are_errors_or_values_and_never_a_panic() {
     let key = Key::from_seed(20_260_729).derive("damage");
     let folder = &tempfile::tempdir().unwrap();
     let names = FILES.iter().map(|(file, _)| *file).filter(|file| fixture(file).is_file());
-    let others = ["views.pt", "module.pt", "fortran.npy"];
+    let others = ["views.pt", "module.pt", "kinds.pt", "fortran.npy"];
     // Threads, as most of the time goes into creating files. A panic in one is a panic here.
     thread::scope(|scope| {
         for file in names.chain(others) {

@@ -66,6 +66,7 @@ impl Dtype {
             "BOOL" => "truth values are no weights",
             "F4" | "F6_E2M3" | "F6_E3M2" | "F8_E8M0" => "their scales are in another tensor",
             "SPARSE" => "the tensor is stored sparsely",
+            "QUANTIZED" => "codes are no weights without their scales",
             _ if name.starts_with(['I', 'U']) => "integers are no weights, or lack their scale",
             _ if name.starts_with('C') => "complex numbers are not supported",
             _ => "the type is not supported",

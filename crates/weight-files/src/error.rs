@@ -123,28 +123,82 @@ pub enum FileFault {
     /// An archive with two entries of one name: readers differ in which of them counts.
     #[error("the archive holds several entries of one name")]
     RepeatedEntry,
-    /// A pickle names something that no list of tensors needs: a program rather than data.
-    #[error(
-        "the pickle names `{0}`, which is not among the classes of tensors and their containers"
-    )]
-    Global(String),
-    /// A pickle computes a name instead of stating it.
-    #[error("the pickle computes the name of a class")]
-    HiddenGlobal,
+    /// A pickle that is none, that does not fit together, or that is a program rather than data.
+    #[error("{0}")]
+    Pickle(#[from] PickleFault),
     /// The container that PyTorch wrote before version 0.1.10, of 2017.
     #[error(
         "a TAR archive, expected the ZIP archive or the stream that PyTorch writes since 0.1.10"
     )]
     Tar,
-    /// Not what `torch.save` writes, or nothing that can be represented.
-    #[error("{0}")]
-    PyTorch(#[source] Box<pytorch_reader::PytorchError>),
+    /// Not a container that `torch.save` writes.
+    #[error("neither an archive with a `data.pkl` nor a stream as PyTorch writes them")]
+    NotPyTorch,
+    /// The stream that PyTorch wrote before version 1.6 does not hold what belongs into it.
+    #[error("a stream of PyTorch without {0}")]
+    Stream(&'static str),
+    /// Written by a machine of the other endianness, or so it says.
+    #[error("bytes in the order `{0}`, expected `little`")]
+    ByteOrder(String),
     /// Not a protocol buffer of ONNX.
     #[error("{0}")]
     Protobuf(#[from] prost::DecodeError),
     /// A protocol buffer without a graph.
     #[error("no graph, expected an ONNX model")]
     NoGraph,
+}
+
+/// What can be wrong with a pickle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PickleFault {
+    /// It names something that no list of tensors needs: a program rather than data.
+    #[error(
+        "the pickle names `{0}`, which is not among the classes of tensors and their containers"
+    )]
+    Global(String),
+    /// It computes a name instead of stating it.
+    #[error("the pickle computes the name of a class")]
+    HiddenGlobal,
+    /// It ends before its last instruction.
+    #[error("the pickle ends early")]
+    End,
+    /// The operating system refuses, or the archive is damaged.
+    #[error("the pickle cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// A byte that is no instruction, or none that weights need.
+    #[error("the pickle has an instruction {0:#04x}, which no weights need")]
+    Instruction(u8),
+    /// An instruction wants a value where there is none.
+    #[error("the pickle takes a value where there is none")]
+    Stack,
+    /// An instruction furnishes what cannot be furnished.
+    #[error("the pickle gives {0} to a value that takes none")]
+    Target(&'static str),
+    /// An instruction fetches what was not stored.
+    #[error("the pickle fetches value {0}, which it has not stored")]
+    Memo(u64),
+    /// A place to store a value at is no number.
+    #[error("the pickle stores or fetches value `{0}`, expected a number")]
+    Number(String),
+    /// Longer than a list of tensors is.
+    #[error("the pickle has more than {most} bytes")]
+    TooLong {
+        /// Bytes that are read.
+        most: u64,
+    },
+    /// More values than a list of tensors has, or some that contain each other many times over.
+    #[error("the pickle has more than {most} values")]
+    TooMany {
+        /// Values that are looked at.
+        most: usize,
+    },
+    /// Containers in containers, or in themselves.
+    #[error("the pickle has a tensor below more than {most} containers")]
+    TooDeep {
+        /// Containers that are looked into.
+        most: usize,
+    },
 }
 
 /// What can be wrong with a tensor.
@@ -189,6 +243,20 @@ pub enum TensorFault {
         /// The greatest that the type has room for.
         most: i32,
     },
+    /// The call that rebuilds a tensor of PyTorch does not say all it should.
+    #[error("the call that rebuilds it has no usable {0}")]
+    Rebuild(&'static str),
+    /// A view that ends behind its storage.
+    #[error("it needs {needed} elements of a storage of {stored}")]
+    Beyond {
+        /// Elements up to its last.
+        needed: usize,
+        /// Elements that the storage is said to hold.
+        stored: usize,
+    },
+    /// A storage that the file does not hold.
+    #[error("no storage `{0}`")]
+    NoStorage(String),
     /// Not the preamble of a NumPy array.
     #[error("no header of a NumPy array of version 1, 2 or 3")]
     NpyPreamble,
@@ -257,9 +325,13 @@ impl Error {
     }
 }
 
-impl From<pytorch_reader::PytorchError> for FileFault {
-    fn from(error: pytorch_reader::PytorchError) -> Self {
-        Self::PyTorch(Box::new(error))
+impl PickleFault {
+    /// What it means that a pickle cannot be read on.
+    pub(crate) fn ended(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::End,
+            _ => Self::Unreadable(error),
+        }
     }
 }
 

@@ -8,9 +8,9 @@ mod npy;
 mod npz;
 mod onnx;
 mod order;
-mod pickle_globals;
 mod pytorch;
 mod safetensors_file;
+mod strides;
 mod tensor;
 mod unique_map;
 
@@ -21,5 +21,5 @@ mod testing;
 
 pub use checkpoint::Checkpoint;
 pub use dtype::Dtype;
-pub use error::{Error, FileFault, TensorFault};
+pub use error::{Error, FileFault, PickleFault, TensorFault};
 pub use tensor::TensorInfo;

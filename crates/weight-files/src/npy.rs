@@ -11,9 +11,11 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use crate::checkpoint::{Opened, ReadElements, check_len};
+use crate::strides::{column_major, gather};
 use crate::{Dtype, Error, TensorFault, TensorInfo};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -29,9 +31,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let mut file = BufReader::new(file);
     let header = Header::read(&mut file).map_err(Error::tensor(path, &name))?;
     let tensor = header.tensor(&name);
-    if tensor.dtype.size().is_some() {
-        let (expected, found) = (tensor.byte_len(), size.saturating_sub(header.length));
-        let expected = expected.map_err(Error::tensor(path, &name))? as u64;
+    tensor.check().map_err(Error::tensor(path, &name))?;
+    if let Some(expected) = tensor.bytes() {
+        let (expected, found) = (expected as u64, size.saturating_sub(header.length));
         if expected != found {
             return Err(Error::tensor(path, &name)(TensorFault::Length { expected, found }));
         }
@@ -45,9 +47,22 @@ struct Elements {
 }
 
 impl ReadElements for Elements {
-    fn read(&mut self, _: usize, byte_len: usize, bytes: &mut Vec<u8>) -> Result<(), TensorFault> {
-        self.file.seek(SeekFrom::Start(self.header.length))?;
-        self.header.read_elements(&mut self.file, byte_len, bytes)
+    fn reads_parts(&self, _: usize) -> bool {
+        self.header.is_row_major()
+    }
+
+    fn read(
+        &mut self,
+        _: usize,
+        part: Range<usize>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), TensorFault> {
+        self.file.seek(SeekFrom::Start(self.header.length + part.start as u64))?;
+        bytes.clear();
+        (&mut self.file).take(part.len() as u64).read_to_end(bytes)?;
+        check_len(bytes, part.len())?;
+        self.header.arrange(bytes);
+        Ok(())
     }
 }
 
@@ -57,6 +72,8 @@ pub(crate) struct Header {
     /// Bytes up to the first element.
     length: u64,
     dtype: Dtype,
+    /// Bytes of an element; 0 if that is not known.
+    size: usize,
     is_big_endian: bool,
     is_fortran: bool,
     shape: Vec<usize>,
@@ -108,10 +125,11 @@ impl Header {
                 return Err(wrong("dictionary"));
             }
         }
-        let (dtype, is_big_endian) = element_type(&descr.ok_or(wrong("descr"))?);
+        let (dtype, size, is_big_endian) = element_type(&descr.ok_or(wrong("descr"))?);
         Ok(Self {
             length,
             dtype,
+            size,
             is_big_endian,
             is_fortran: is_fortran.ok_or(wrong("fortran_order"))?,
             shape: shape.ok_or(wrong("shape"))?,
@@ -119,69 +137,42 @@ impl Header {
     }
 
     pub(crate) fn tensor(&self, name: &str) -> TensorInfo {
-        TensorInfo::new(name, self.dtype.clone(), self.shape.clone())
+        let tensor = TensorInfo::new(name, self.dtype.clone(), self.shape.clone());
+        if self.size > 0 { tensor.stored(self.size) } else { tensor }
     }
 
-    /// Reads the elements, which must be the rest, and brings them into our order.
-    pub(crate) fn read_elements(
-        &self,
-        reader: &mut impl Read,
-        byte_len: usize,
-        bytes: &mut Vec<u8>,
-    ) -> Result<(), TensorFault> {
-        bytes.clear();
-        // One byte too many is enough to see that there are; it also lets an archive check its sum.
-        reader.take(byte_len as u64 + 1).read_to_end(bytes)?;
-        check_len(bytes, byte_len)?;
-        let size = self.dtype.size().unwrap_or(1);
+    /// Whether the elements lie row by row.
+    fn is_row_major(&self) -> bool {
+        !self.is_fortran || self.shape.len() < 2
+    }
+
+    /// Brings elements into our order.
+    pub(crate) fn arrange(&self, bytes: &mut Vec<u8>) {
         if self.is_big_endian {
-            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+            bytes.chunks_exact_mut(self.size.max(1)).for_each(<[u8]>::reverse);
         }
-        if self.is_fortran && self.shape.len() > 1 {
-            *bytes = row_major(bytes, size, &self.shape);
+        if !self.is_row_major() {
+            *bytes = gather(bytes, self.size, &self.shape, &column_major(&self.shape));
         }
-        Ok(())
     }
 }
 
-/// Elements of which the first extent runs fastest, in an order in which the last one does.
-fn row_major(bytes: &[u8], size: usize, shape: &[usize]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut position = vec![0; shape.len()];
-    let mut from = 0;
-    while out.len() < bytes.len() {
-        out.extend_from_slice(&bytes[from..from + size]);
-        let mut stride = bytes.len();
-        for (place, extent) in position.iter_mut().zip(shape).rev() {
-            stride /= extent; // bytes from one element to the next along this extent
-            *place += 1;
-            from += stride;
-            if *place < *extent {
-                break;
-            }
-            from -= stride * extent;
-            *place = 0;
-        }
-    }
-    out
-}
-
-/// The type of `<f4` and its like, and whether it is big-endian.
-fn element_type(descr: &[u8]) -> (Dtype, bool) {
+/// The type of `<f4` and its like, its bytes, 0 if they are not known, and whether it is big-endian.
+fn element_type(descr: &[u8]) -> (Dtype, usize, bool) {
     let text = String::from_utf8_lossy(descr);
     let (order, kind) = text.split_at_checked(1).unwrap_or_default();
     let (letter, size) = kind.split_at_checked(1).unwrap_or_default();
-    let dtype = match (letter, size.parse::<u8>()) {
-        ("f", Ok(8)) => Dtype::F64,
-        ("f", Ok(4)) => Dtype::F32,
-        ("f", Ok(2)) => Dtype::F16,
-        ("b", Ok(1)) => Dtype::other("BOOL"),
+    let (dtype, size) = match (letter, size.parse::<u8>()) {
+        ("f", Ok(8)) => (Dtype::F64, 8),
+        ("f", Ok(4)) => (Dtype::F32, 4),
+        ("f", Ok(2)) => (Dtype::F16, 2),
+        ("b", Ok(1)) => (Dtype::other("BOOL"), 1),
         ("i" | "u" | "c", Ok(bytes @ 1..=16)) => {
-            Dtype::Other(format!("{}{}", letter.to_uppercase(), bytes * 8))
+            (Dtype::Other(format!("{}{}", letter.to_uppercase(), bytes * 8)), bytes)
         }
-        _ => Dtype::Other(format!("numpy {text}")),
+        _ => (Dtype::Other(format!("numpy {text}")), 0),
     };
-    (dtype, order == ">")
+    (dtype, size.into(), order == ">")
 }
 
 /// A header from some byte on.
@@ -347,14 +338,5 @@ mod tests {
         let extent = 1_u64 << 40;
         let (_, fault) = tensor_fault("w.npy", &file(&of(&format!("({extent}, {extent})")), &[]));
         assert!(matches!(fault, TensorFault::Shape(_)));
-    }
-
-    #[test]
-    fn orders_of_a_box() {
-        // 2 x 3 x 2, where element (i, j, k) is 100 i + 10 j + k
-        let fortran = [0, 100, 10, 110, 20, 120, 1, 101, 11, 111, 21, 121];
-        let c = [0, 1, 10, 11, 20, 21, 100, 101, 110, 111, 120, 121];
-        assert_eq!(row_major(&fortran, 1, &[2, 3, 2]), c);
-        assert!(row_major(&[], 4, &[2, 0, 3]).is_empty());
     }
 }

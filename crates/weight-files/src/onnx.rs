@@ -11,6 +11,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
@@ -192,10 +193,14 @@ struct Elements {
 }
 
 impl ReadElements for Elements {
+    fn reads_parts(&self, index: usize) -> bool {
+        matches!(self.places[index], Place::At { .. })
+    }
+
     fn read(
         &mut self,
         index: usize,
-        byte_len: usize,
+        part: Range<usize>,
         bytes: &mut Vec<u8>,
     ) -> Result<(), TensorFault> {
         bytes.clear();
@@ -204,11 +209,11 @@ impl ReadElements for Elements {
             Place::Inside(message) => inside(message, &self.types[index], bytes)?,
             Place::At { file, offset } => {
                 let mut file = File::open(file)?;
-                file.seek(SeekFrom::Start(*offset))?;
-                file.take(byte_len as u64).read_to_end(bytes)?;
+                file.seek(SeekFrom::Start(offset.saturating_add(part.start as u64)))?;
+                file.take(part.len() as u64).read_to_end(bytes)?;
             }
         }
-        check_len(bytes, byte_len)
+        check_len(bytes, part.len())
     }
 }
 

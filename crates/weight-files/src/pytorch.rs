@@ -4,119 +4,74 @@
 //! PyTorch, `torch/serialization.py`; a pickle names the tensors, their storages follow.
 //!
 //! # Notes
-//! The `pytorch-reader` crate, burn's and free of burn, evaluates the pickle. It has no Python to run: it
-//! rebuilds tensors and dictionaries, and whatever else a pickle calls becomes a name without effect. As
-//! that is silent, the pickle is walked once before, and a name that weights have no use for is an error
-//! (see `pickle_globals`), as in `torch.load(weights_only=True)`. The state of a whole model is read
-//! where its classes are those of `torch.nn`.
+//! The pickle is read as a graph of data (see `pickle`): nothing in it is run, and a name that weights
+//! have no use for is an error, as in `torch.load(weights_only=True)`. The state of a whole model is read
+//! where its classes are those of `torch.nn`. Other readers evaluate the pickle: `pytorch-reader`, burn's,
+//! refuses a file with one tensor of a kind it does not know, 8-bit floats among them, and reads a tensor
+//! as a whole or not at all.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::ops::Range;
 use std::path::Path;
 
-use pytorch_reader::{DType as FileDtype, MAX_PICKLE_SIZE, PickleValue, PytorchReader, Tensor};
-use zip::ZipArchive;
-
 use crate::checkpoint::{Opened, ReadElements, check_len};
-use crate::pickle_globals::check_globals;
-use crate::{Dtype, Error, FileFault, TensorFault, TensorInfo};
+use crate::{Error, FileFault, TensorFault};
 
-/// A tensor bears the keys that lead to it, with dots between them. Those of one storage are listed each.
+mod globals;
+mod graph;
+mod pickle;
+mod rebuild;
+mod state;
+mod storages;
+
+use rebuild::View;
+use storages::Storages;
+
+/// A tensor bears the keys that lead to it, with dots between them, or the name of the file. Those of one
+/// storage are listed each.
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let size = file.metadata().map_err(Error::io("read", path))?.len();
-    let wrong = Error::file::<FileFault>(path);
-    check_file(file).map_err(&wrong)?;
-    let reader = PytorchReader::new(path).map_err(|it| wrong(it.into()))?;
-    let root = PytorchReader::read_pickle_data(path, None).map_err(|it| wrong(it.into()))?;
-    let mut names = Vec::new();
-    collect_names(&root, &mut String::new(), &mut names);
-    names.sort();
-    if let Some([tensor, _]) = names.array_windows().find(|[name, next]| name == next) {
-        let (tensor, first) = (tensor.clone(), path.to_path_buf());
-        return Err(Error::Duplicate { tensor, second: first.clone(), first });
+    let (graph, storages) = storages::open(file, size).map_err(Error::file::<FileFault>(path))?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (mut tensors, mut views) = (Vec::new(), Vec::new());
+    for listed in state::tensors(&graph, &name, path)? {
+        let checked = listed.info.check_expansion(size);
+        checked.map_err(Error::tensor(path, &listed.info.name))?;
+        tensors.push(listed.info);
+        views.push(listed.view);
     }
-    let (mut tensors, mut elements) = (Vec::new(), Vec::new());
-    for (name, tensor) in BTreeMap::from_iter(reader.into_tensors()) {
-        let info = TensorInfo::new(&name, dtype(tensor.dtype()), tensor.shape().to_vec());
-        info.check_expansion(size).map_err(Error::tensor(path, &name))?;
-        tensors.push(info);
-        elements.push(tensor);
-    }
-    Ok(Opened { tensors, elements: Box::new(Elements(elements)) })
+    Ok(Opened { tensors, elements: Box::new(Elements { storages, views }) })
 }
 
-struct Elements(Vec<Tensor>);
+struct Elements {
+    storages: Storages,
+    /// Of each tensor that is of a kind to be read.
+    views: Vec<Option<View>>,
+}
 
 impl ReadElements for Elements {
+    fn reads_parts(&self, index: usize) -> bool {
+        let view = self.views[index].as_ref();
+        view.is_some_and(|it| it.is_contiguous() && self.storages.reads_parts(&it.key))
+    }
+
     fn read(
         &mut self,
         index: usize,
-        byte_len: usize,
+        part: Range<usize>,
         bytes: &mut Vec<u8>,
     ) -> Result<(), TensorFault> {
-        *bytes = self.0[index].read()?; // in the order of this machine, which is little-endian
-        check_len(bytes, byte_len)
-    }
-}
-
-fn dtype(dtype: FileDtype) -> Dtype {
-    match dtype {
-        FileDtype::F64 => Dtype::F64,
-        FileDtype::F32 => Dtype::F32,
-        FileDtype::F16 => Dtype::F16,
-        FileDtype::BF16 => Dtype::Bf16,
-        other => Dtype::Other(format!("{other:?}").to_uppercase()),
-    }
-}
-
-/// Checks the names in all pickles of a file.
-fn check_file(mut file: File) -> Result<(), FileFault> {
-    /// Where a TAR archive has its magic.
-    const TAR: std::ops::Range<usize> = 257..262;
-    let mut start = Vec::new();
-    let io = pytorch_reader::PytorchError::from;
-    (&mut file).take(TAR.end as u64).read_to_end(&mut start).map_err(io)?;
-    file.rewind().map_err(io)?;
-    let mut file = BufReader::new(file);
-    if start.starts_with(b"PK") {
-        let mut archive = ZipArchive::new(file)?;
-        if archive.has_duplicate_names() {
-            return Err(FileFault::RepeatedEntry);
+        let Some(view) = &self.views[index] else { return check_len(&[], part.len()) };
+        let start = view.offset.saturating_mul(view.size) as u64;
+        if view.is_contiguous() {
+            let range = start + part.start as u64..start + part.end as u64;
+            return self.storages.read(&view.key, range, bytes);
         }
-        let names = archive.file_names().collect::<Result<Vec<_>, _>>()?;
-        let roots = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
-        let root = roots.filter(|it| it.is_empty() || it.ends_with('/')).min_by_key(|it| it.len());
-        let Some(pickle) = root.map(|root| format!("{root}data.pkl")) else { return Ok(()) };
-        let pickle = archive.by_name(&pickle)?.take(MAX_PICKLE_SIZE);
-        check_globals(&mut BufReader::new(pickle), 1)
-    } else if start.get(TAR) == Some(b"ustar") {
-        Err(FileFault::Tar)
-    } else {
-        // Magic, version, system, the tensors, the keys of their storages.
-        check_globals(&mut file, 5)
-    }
-}
-
-/// The names of all tensors. Two of them can be equal: `a.b` as a key, and `b` below `a`.
-fn collect_names(value: &PickleValue, path: &mut String, names: &mut Vec<String>) {
-    let mut below = |key: &str, value: &PickleValue| {
-        let length = path.len();
-        if length > 0 {
-            path.push('.');
-        }
-        path.push_str(key);
-        collect_names(value, path, names);
-        path.truncate(length);
-    };
-    match value {
-        PickleValue::Dict(dict) => dict.iter().for_each(|(key, value)| below(key, value)),
-        PickleValue::List(list) => {
-            list.iter().enumerate().for_each(|(index, value)| below(&index.to_string(), value));
-        }
-        PickleValue::Unsupported(class) if class == "torch.Tensor" => names.push(path.clone()),
-        _ => {}
+        let reach = view.reach().saturating_mul(view.size) as u64;
+        self.storages.read(&view.key, start..start.saturating_add(reach), bytes)?;
+        *bytes = view.gather(bytes);
+        check_len(bytes, part.len())
     }
 }
 
@@ -125,6 +80,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::error::PickleFault;
     use crate::testing::{
         archive, archive_with_repeated, error, file_fault, fixture, tensor_fault, try_all,
     };
@@ -168,6 +124,13 @@ mod tests {
         archive(&[("x/data.pkl", pickle), ("x/data/0", &[0; 16])])
     }
 
+    fn pickle_fault(bytes: &[u8]) -> PickleFault {
+        match file_fault("x.pt", bytes) {
+            FileFault::Pickle(fault) => fault,
+            fault => panic!("{fault}"),
+        }
+    }
+
     #[test]
     fn a_program_is_refused_before_anything_else() {
         let program = b"cposix\nsystem\n(X\x02\x00\x00\x00idtR0"; // its result is dropped
@@ -177,81 +140,132 @@ mod tests {
         let path = folder.path().join("x.pt");
         fs::write(&path, file(&weights)).unwrap();
         try_all(&path).unwrap();
-        let fault = file_fault("x.pt", &file(&infected));
-        assert!(matches!(fault, FileFault::Global(name) if name == "posix.system"));
+        let fault = pickle_fault(&file(&infected));
+        assert!(matches!(fault, PickleFault::Global(name) if name == "posix.system"));
 
         // in the stream, in the pickle of the tensors
         let legacy = fs::read(fixture("legacy.pt")).unwrap();
         let at = legacy.windows(3).rposition(|it| it == b"\x80\x02}").unwrap() + 2;
         let infected = [&legacy[..at], program, &legacy[at..]].concat();
-        let fault = file_fault("x.bin", &infected);
-        assert!(matches!(fault, FileFault::Global(name) if name == "posix.system"));
-        let fault = file_fault("x.pt", b"cbuiltins\neval\n(X\x01\x00\x00\x001tR.");
-        assert!(matches!(fault, FileFault::Global(name) if name == "builtins.eval"));
-        let hidden = b"\x80\x04N\x8c\x04eval\x93.";
-        assert!(matches!(file_fault("x.pt", &file(hidden)), FileFault::HiddenGlobal));
+        let fault = pickle_fault(&infected);
+        assert!(matches!(fault, PickleFault::Global(name) if name == "posix.system"));
     }
 
     #[test]
     fn containers_that_are_none() {
         assert!(matches!(file_fault("x.pt", b"PK\x03\x04 and no more"), FileFault::Zip(_)));
         let no_pickle = archive(&[("x/data/0", b"1234")]);
-        for bytes in [&b""[..], b"text", &no_pickle] {
-            assert!(matches!(file_fault("x.pt", bytes), FileFault::PyTorch(_)));
+        for bytes in [&b""[..], b"text", b"\x80\x02}.", &no_pickle] {
+            assert!(matches!(file_fault("x.pt", bytes), FileFault::NotPyTorch));
         }
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert!(matches!(file_fault("x.pt", &tar), FileFault::Tar));
         let repeated = archive_with_repeated("x/data.pkl", "y/data.pkl", b"\x80\x02}.");
         assert!(matches!(file_fault("x.pt", &repeated), FileFault::RepeatedEntry));
+        let big = archive(&[("x/data.pkl", b"\x80\x02}."), ("x/byteorder", b"big")]);
+        assert!(matches!(file_fault("x.pt", &big), FileFault::ByteOrder(order) if order == "big"));
+        // 4 MB of nothing in a few kB
+        let long = archive(&[("x/data.pkl", &vec![b'N'; 1 << 22])]);
+        let most = 16 * long.len() as u64;
+        assert!(matches!(pickle_fault(&long), PickleFault::TooLong { most: it } if it == most));
+    }
+
+    #[test]
+    fn streams_that_lie() {
+        let good = fs::read(fixture("legacy.pt")).unwrap();
+        let fault = |from: &[u8], to: &[u8]| {
+            let at = good.windows(from.len()).position(|it| it == from).unwrap();
+            let bad = [&good[..at], to, &good[at + from.len()..]].concat();
+            match file_fault("x.pt", &bad) {
+                FileFault::Stream(what) => what.to_owned(),
+                fault => fault.to_string(),
+            }
+        };
+        assert_eq!(fault(b"M\xe9\x03.", b"M\xe8\x03."), "the protocol 1001");
+        let endian = b"little_endianq\x02\x88";
+        assert_eq!(
+            fault(endian, b"little_endianq\x02\x89"),
+            FileFault::ByteOrder("big".into()).to_string()
+        );
+        assert_eq!(fault(endian, b"middle_endianq\x02\x88"), "a byte order");
+        let storages = "storages as long as the pickle says";
+        let six = [&6_u64.to_le_bytes()[..], &[0, 0, 0, 0x80]].concat(); // of the norm: 0, -0
+        assert_eq!(fault(&six, &[&7_u64.to_le_bytes()[..], &six[8..]].concat()), storages);
+        let short = &good[..good.len() - 1];
+        assert!(matches!(file_fault("x.pt", short), FileFault::Stream(it) if it == storages));
     }
 
     #[test]
     fn pickles_that_lie() {
-        let nested = [&b"\x80\x02]"[..], &b"\x85".repeat(100_000), b"."].concat();
-        let billion_laughs = {
-            let double =
-                |index: u8| [b"(h", &[index][..], b"h", &[index], b"tq", &[index + 1]].concat();
-            let doubled = (0..60).map(double).collect::<Vec<_>>().concat();
-            [&b"\x80\x02)q\x00"[..], &doubled, b"."].concat()
-        };
-        let cyclic = b"\x80\x02]q\x00h\x00a."; // a list that holds itself
-        let cases: [(&[u8], &str); 7] = [
-            (&pickle(&[("w", tensor(4, 5, 1))]), "needs 5 elements"),
-            (&pickle(&[("w", tensor(4, -1, 1))]), "non-negative"),
-            (&pickle(&[("w", tensor(4, 4, i32::MAX))]), "elements"),
-            (&nested, "nesting exceeds"),
-            (&billion_laughs, "memo bomb"),
-            (cyclic, "found list"),
-            (b"\x80\x02X\xff\xff\xff\xffw", "expected 4294967295 bytes"),
-        ];
-        for (pickle, words) in cases {
-            let fault = file_fault("x.pt", &file(pickle));
-            assert!(matches!(fault, FileFault::PyTorch(_)), "{fault}");
-            assert!(fault.to_string().contains(words), "{words}: {fault}");
+        // Below containers without end; below one that holds itself; doubled 60 times over.
+        let nested = [&b"\x80\x02"[..], &tensor(4, 4, 1), &b"\x85".repeat(1_000), b"."].concat();
+        let cyclic = [&b"\x80\x02]q\x00h\x00a"[..], &tensor(4, 4, 1), b"a."].concat();
+        for pickle in [nested, cyclic] {
+            let fault = pickle_fault(&file(&pickle));
+            assert!(matches!(fault, PickleFault::TooDeep { most: 500 }), "{fault}");
         }
+        let doubled = (0..60).map(|index| [b'h', index, b'h', index, 0x86, b'q', index + 1]);
+        let doubled: Vec<u8> = doubled.flatten().collect();
+        let laughs = |joke: &[u8]| [b"\x80\x02", joke, b"q\x00", &doubled, b"."].concat();
+        let fault = pickle_fault(&file(&laughs(&tensor(4, 4, 1))));
+        assert!(matches!(fault, PickleFault::TooMany { .. }), "{fault}");
+        // Where there is no tensor, nobody looks.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pt");
+        fs::write(&path, file(&laughs(b")"))).unwrap();
+        assert!(crate::Checkpoint::open(&path).unwrap().tensors().is_empty());
     }
 
     #[test]
-    fn storages_that_lie() {
+    fn tensors_that_lie() {
+        let fault = |tensor: Vec<u8>| {
+            let (name, fault) = tensor_fault("x.pt", &file(&pickle(&[("w", tensor)])));
+            assert_eq!(name, "w");
+            fault
+        };
+        let beyond = fault(tensor(4, 5, 1));
+        assert!(matches!(beyond, TensorFault::Beyond { needed: 5, stored: 4 }));
+        let beyond = fault(tensor(4, 4, i32::MAX));
+        assert!(matches!(beyond, TensorFault::Beyond { needed: 0x1_7fff_fffe, stored: 4 }));
+        assert!(matches!(fault(tensor(4, -1, 1)), TensorFault::NegativeExtent(-1)));
+        assert!(matches!(fault(tensor(4, 4, -1)), TensorFault::Rebuild("strides")));
+        assert!(matches!(fault(tensor(-4, 4, 1)), TensorFault::Rebuild("storage")));
         // The pickle promises 8 elements, the archive holds 4.
-        let (tensor_name, fault) = tensor_fault("x.pt", &file(&pickle(&[("w", tensor(8, 8, 1))])));
-        assert_eq!(tensor_name, "w");
-        assert!(fault.to_string().contains("only 4 are available"), "{fault}");
-        assert!(matches!(fault, TensorFault::Unreadable(_)));
+        let short = fault(tensor(8, 8, 1));
+        assert!(matches!(short, TensorFault::Length { expected: 32, found: 16 }), "{short}");
         // One element 2^30 times: 4 GiB
-        let bytes = file(&pickle(&[("w", tensor(4, 1 << 30, 0))]));
-        let (_, fault) = tensor_fault("x.pt", &bytes);
-        assert!(matches!(fault, TensorFault::TooLarge { bytes: 0x1_0000_0000, .. }));
+        let large = fault(tensor(4, 1 << 30, 0));
+        assert!(matches!(large, TensorFault::TooLarge { bytes: 0x1_0000_0000, .. }));
+        let other =
+            archive(&[("x/data.pkl", &pickle(&[("w", tensor(4, 4, 1))])), ("x/data/1", &[0; 16])]);
+        let (_, fault) = tensor_fault("x.pt", &other);
+        assert!(matches!(fault, TensorFault::NoStorage(key) if key == "0"));
     }
 
     #[test]
-    fn two_ways_to_one_name() {
+    fn a_storage_that_contradicts_its_sum() {
+        let mut bytes = fs::read(fixture("model.pt")).unwrap();
+        let third = 0.1_f32.to_le_bytes(); // `scale`
+        let at = bytes.windows(4).position(|it| it == third).unwrap();
+        bytes[at] ^= 1;
+        let (name, fault) = tensor_fault("x.pt", &bytes);
+        assert_eq!(name, "scale");
+        assert!(matches!(fault, TensorFault::Unreadable(_)), "{fault}");
+    }
+
+    #[test]
+    fn two_ways_to_one_name_and_none_at_all() {
         let inner = pickle(&[("b", tensor(4, 4, 1))]);
         let inner = inner[2..inner.len() - 1].to_vec();
         let bytes = file(&pickle(&[("a.b", tensor(4, 2, 1)), ("a", inner)]));
         assert!(
             matches!(error("x.pt", &bytes), Error::Duplicate { tensor, .. } if tensor == "a.b")
         );
+        let alone = [b"\x80\x02", &tensor(4, 4, 1)[..], b"."].concat();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.pt");
+        fs::write(&path, file(&alone)).unwrap();
+        assert_eq!(crate::Checkpoint::open(&path).unwrap().tensors()[0].name, "mask");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use ::safetensors::Dtype as FileDtype;
@@ -48,7 +49,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let (tensors, starts) = infos
         .map(|(name, info)| {
             let start = LENGTH + length + info.data_offsets.0 as u64;
-            (TensorInfo::new(name, dtype(info.dtype), info.shape.clone()), start)
+            let bytes = info.data_offsets.1 - info.data_offsets.0;
+            let tensor = TensorInfo::new(name, dtype(info.dtype), info.shape.clone());
+            (tensor.stored_in(bytes), start)
         })
         .unzip();
     Ok(Opened { tensors, elements: Box::new(Elements { file, starts }) })
@@ -61,14 +64,18 @@ struct Elements {
 }
 
 impl ReadElements for Elements {
+    fn reads_parts(&self, _: usize) -> bool {
+        true
+    }
+
     fn read(
         &mut self,
         index: usize,
-        byte_len: usize,
+        part: Range<usize>,
         bytes: &mut Vec<u8>,
     ) -> Result<(), TensorFault> {
-        bytes.resize(byte_len, 0); // no more than the file holds, as the header is checked
-        self.file.seek(SeekFrom::Start(self.starts[index]))?;
+        bytes.resize(part.len(), 0); // no more than the file holds, as the header is checked
+        self.file.seek(SeekFrom::Start(self.starts[index] + part.start as u64))?;
         Ok(self.file.read_exact(bytes)?)
     }
 }

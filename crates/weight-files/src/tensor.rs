@@ -19,11 +19,26 @@ pub struct TensorInfo {
     pub dtype: Dtype,
     /// Extents, outermost first; empty for a scalar. Their product fits a `usize`.
     pub shape: Vec<usize>,
+    /// Bytes of the elements in the file, of a type that is not read.
+    stored: Option<usize>,
 }
 
 impl TensorInfo {
     pub(crate) fn new(name: &str, dtype: Dtype, shape: Vec<usize>) -> Self {
-        Self { name: name.to_owned(), dtype, shape }
+        Self { name: name.to_owned(), dtype, shape, stored: None }
+    }
+
+    /// The same, of elements that are there in `size` bytes each, whether their type is read or not.
+    pub(crate) fn stored(mut self, size: usize) -> Self {
+        let elements = self.shape.iter().try_fold(size, |product, it| product.checked_mul(*it));
+        self.stored = elements.filter(|_| self.dtype.size().is_none());
+        self
+    }
+
+    /// The same, of elements that are there in so many bytes.
+    pub(crate) fn stored_in(mut self, bytes: usize) -> Self {
+        self.stored = Some(bytes).filter(|_| self.dtype.size().is_none());
+        self
     }
 
     /// Number of elements, 1 for a scalar.
@@ -41,15 +56,23 @@ impl TensorInfo {
         }
     }
 
-    /// Bytes of the elements, of a type that is read.
+    /// Bytes of the elements, as [`Checkpoint::read_bytes`](crate::Checkpoint::read_bytes) gives them;
+    /// none if they are of a type that is not read and the format does not say.
+    pub fn bytes(&self) -> Option<usize> {
+        self.dtype.size().map_or(self.stored, |size| Some(self.elements() * size))
+    }
+
+    /// The same, with all that can be wrong.
     pub(crate) fn byte_len(&self) -> Result<usize, TensorFault> {
         self.check()?;
-        match self.dtype.size() {
-            Some(size) => Ok(self.elements() * size),
-            None => Err(TensorFault::NotRead {
-                dtype: self.dtype.to_string(),
-                reason: self.dtype.why_not_read().unwrap_or_default(),
-            }),
+        self.bytes().ok_or_else(|| self.not_read())
+    }
+
+    /// That elements of this type are not read.
+    pub(crate) fn not_read(&self) -> TensorFault {
+        TensorFault::NotRead {
+            dtype: self.dtype.to_string(),
+            reason: self.dtype.why_not_read().unwrap_or_default(),
         }
     }
 
