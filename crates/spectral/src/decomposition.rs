@@ -15,10 +15,23 @@ use crate::SpectrumError;
 const BLOCK: usize = 256;
 
 /// The arithmetic of a Gram matrix.
-pub(crate) trait Precision: RealField + Copy + From<f32> + Into<f64> {}
+pub(crate) trait Precision: RealField + Copy + Into<f64> {
+    /// `value` times `scale`, which is in range.
+    fn scaled(value: f32, scale: f64) -> Self;
+}
 
-impl Precision for f32 {}
-impl Precision for f64 {}
+impl Precision for f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "into the range of an f32")]
+    fn scaled(value: f32, scale: f64) -> Self {
+        (f64::from(value) * scale) as f32
+    }
+}
+
+impl Precision for f64 {
+    fn scaled(value: f32, scale: f64) -> Self {
+        f64::from(value) * scale
+    }
+}
 
 /// Eigenvalues of the Gram matrix of `scale` times a matrix on its small side, `[M]` ascending, none
 /// below zero. In `f64` the scale is 1; in `f32` it keeps the squares in range.
@@ -63,9 +76,8 @@ pub(crate) fn gram_eigenvalues<T: Precision>(
 }
 
 /// The lower half of the Gram matrix on the small side, `[M, M]`.
-#[expect(clippy::cast_possible_truncation, reason = "an f32 times 1, or into the range of one")]
 pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale: f64) -> Mat<T> {
-    let convert = |&x: &f32| T::from((f64::from(x) * scale) as f32);
+    let convert = |&x: &f32| T::scaled(x, scale);
     let m = rows.min(cols);
     let mut gram = Mat::zeros(m, m);
     let mut add = |block: MatRef<T>| {
@@ -77,7 +89,7 @@ pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale
             BlockStructure::Rectangular,
             block,
             BlockStructure::Rectangular,
-            T::from(1.0),
+            T::scaled(1.0, 1.0),
             Par::Seq,
         );
     };
