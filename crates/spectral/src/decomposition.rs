@@ -43,7 +43,12 @@ pub(crate) fn gram_eigenvalues<T: Precision>(
     shape: [usize; 2],
     scale: f64,
 ) -> Result<Vec<f64>, SpectrumError> {
-    let mut gram = gram::<T>(values, shape, scale);
+    eigenvalues_of(gram::<T>(values, shape, scale))
+}
+
+/// Eigenvalues of a positive semidefinite matrix whose lower half is given, `[M]` ascending, none below
+/// zero.
+pub(crate) fn eigenvalues_of<T: Precision>(mut gram: Mat<T>) -> Result<Vec<f64>, SpectrumError> {
     let m = gram.nrows();
     let mut memory = MemBuffer::new(StackReq::any_of(&[
         tridiag::tridiag_in_place_scratch::<T>(m, Par::Seq, Spec::default()),
@@ -75,10 +80,34 @@ pub(crate) fn gram_eigenvalues<T: Precision>(
     Ok(eigenvalues.column_vector().iter().map(|&x| x.into().max(0.0)).collect())
 }
 
+/// Which inner products a Gram matrix holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// Of the rows, $W W^\top$.
+    Rows,
+    /// Of the columns, $W^\top W$.
+    Columns,
+}
+
 /// The lower half of the Gram matrix on the small side, `[M, M]`.
-pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale: f64) -> Mat<T> {
+pub(crate) fn gram<T: Precision>(values: &[f32], shape: [usize; 2], scale: f64) -> Mat<T> {
+    let [rows, cols] = shape;
+    let products = if rows >= cols { Products::Columns } else { Products::Rows };
+    gram_of(products, values, shape, scale)
+}
+
+/// The lower half of a Gram matrix of `scale` times a matrix, `[rows, rows]` or `[cols, cols]`.
+pub(crate) fn gram_of<T: Precision>(
+    products: Products,
+    values: &[f32],
+    [rows, cols]: [usize; 2],
+    scale: f64,
+) -> Mat<T> {
     let convert = |&x: &f32| T::scaled(x, scale);
-    let m = rows.min(cols);
+    let [m, long] = match products {
+        Products::Rows => [rows, cols],
+        Products::Columns => [cols, rows],
+    };
     let mut gram = Mat::zeros(m, m);
     let mut add = |block: MatRef<T>| {
         triangular::matmul(
@@ -93,21 +122,24 @@ pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale
             Par::Seq,
         );
     };
-    let mut block = Vec::with_capacity(BLOCK.min(rows.max(cols)) * m);
-    if rows >= cols {
-        for some_rows in values.chunks(BLOCK * cols) {
-            block.clear();
-            block.extend(some_rows.iter().map(convert));
-            add(MatRef::from_row_major_slice(&block, block.len() / cols, cols));
-        }
-    } else {
-        for start in (0..cols).step_by(BLOCK) {
-            let end = cols.min(start + BLOCK);
-            block.clear();
-            for row in values.chunks(cols) {
-                block.extend(row[start..end].iter().map(convert));
+    let mut block = Vec::with_capacity(BLOCK.min(long) * m);
+    match products {
+        Products::Columns => {
+            for some_rows in values.chunks(BLOCK * cols) {
+                block.clear();
+                block.extend(some_rows.iter().map(convert));
+                add(MatRef::from_row_major_slice(&block, block.len() / cols, cols));
             }
-            add(MatRef::from_row_major_slice(&block, rows, end - start).transpose());
+        }
+        Products::Rows => {
+            for start in (0..cols).step_by(BLOCK) {
+                let end = cols.min(start + BLOCK);
+                block.clear();
+                for row in values.chunks(cols) {
+                    block.extend(row[start..end].iter().map(convert));
+                }
+                add(MatRef::from_row_major_slice(&block, rows, end - start).transpose());
+            }
         }
     }
     gram

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{Cell, Word, columns};
 use crate::{
-    Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, PowerLaw, Route, Spectrum,
-    SpectrumError, TailEstimator, TruncatedPowerLaw, Weights, WindowSpectra,
+    Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, PowerLaw, Route,
+    RowSubsampling, Spectrum, SpectrumError, SubsetAlphas, TailEstimator, TruncatedPowerLaw,
+    Weights, WindowSpectra,
 };
 
 /// Which estimators run, and how. The power law is always fitted, and with it the truncated one and the
@@ -133,6 +134,8 @@ pub struct Measured<'a> {
     pub spectrum: Spectrum,
     /// What the estimators say of them.
     pub estimates: Estimates,
+    /// The exponents of subsets of the rows, if there are any to compare with those of another side.
+    pub subsets: Option<SubsetAlphas>,
 }
 
 impl<'a> Measured<'a> {
@@ -147,7 +150,15 @@ impl<'a> Measured<'a> {
     ) -> Result<Self, SpectrumError> {
         let spectrum = Spectrum::from_weights(&weights, Route::Gram)?;
         let estimates = estimation.run(&weights, &spectrum, key)?;
-        Ok(Self { weights, spectrum, estimates })
+        Ok(Self { weights, spectrum, estimates, subsets: None })
+    }
+
+    /// The same with the exponents of the subsets of its rows that `key` draws: one key for both sides of
+    /// a comparison. None of a matrix without an exponent itself.
+    #[must_use]
+    pub fn with_subsets(self, rows: &RowSubsampling, ks: &KsFit, key: &Key) -> Self {
+        let subsets = self.estimates.fit.ok().and_then(|_| rows.alphas(&self.weights, ks, key));
+        Self { subsets, ..self }
     }
 }
 

@@ -21,6 +21,7 @@ mod norms;
 mod power_law;
 mod randomized;
 mod spectrum;
+mod subset;
 mod tilted;
 mod truncated;
 mod weights;
@@ -30,8 +31,9 @@ pub use bootstrap::{Bootstrap, Uncertainty};
 pub use columns::{Cell, Columns, Word, plain_means};
 pub use comparison::{
     Centre, Change, ChangeColumns, CollapseLimits, CollapseReason, Comparison, FalseDiscovery,
-    LayerOutcome, NoiseTest, PairedBootstrap, SummarySettings, TopSubspace, VariantSummary,
-    WeightDifference, alpha_above, delta_alpha_fixed, kendall, log_wasserstein, pearson, spearman,
+    LayerOutcome, NoiseTest, PairedBootstrap, RowSubsampling, SubsetAlphas, SummarySettings,
+    TopSubspace, VariantSummary, WeightDifference, alpha_above, delta_alpha_fixed, kendall,
+    log_wasserstein, pearson, spearman,
 };
 pub use erg::UnitProductTail;
 pub use error::SpectrumError;

@@ -30,10 +30,14 @@ impl SpectralStudy {
         let key = Key::from_seed(self.seed).derive(&part.name);
         let measured =
             part.weights(values).and_then(|weights| self.measure(weights, key.derive(ORIGINAL)));
-        let (before, columns) = match measured {
+        let (mut before, columns) = match measured {
             Ok(measured) => measured,
             Err(error) => return Some(without_spectrum(part, &error)),
         };
+        let subsets = key.derive("rows"); // the same for all variants
+        if !self.widths.is_empty() {
+            before = self.with_subsets(before, &subsets);
+        }
         let mut record = Record { variants: Vec::new(), missing: Vec::new() };
         record.variants.push(self.variant(ORIGINAL, columns, &before));
         for (name, quantizer) in self.quantizers(part.operand) {
@@ -42,7 +46,7 @@ impl SpectralStudy {
             }
             let made = fake_quantized(&quantizer, part, values).map_err(|it| it.to_string());
             let compared = made.and_then(|quantized| {
-                self.compared(part, &before, &quantized, &name, key.derive(&name))
+                self.compared(part, &before, &quantized, &name, [key.derive(&name), subsets])
                     .map_err(|error| error.to_string())
             });
             match compared {
@@ -59,9 +63,10 @@ impl SpectralStudy {
         before: &Measured,
         quantized: &[f32],
         name: &str,
-        key: Key,
+        [key, subsets]: [Key; 2],
     ) -> Result<Variant, SpectrumError> {
         let (after, columns) = self.measure(part.weights(quantized)?, key)?;
+        let after = self.with_subsets(after, &subsets);
         let change =
             self.comparison.run(before, &after, &self.estimation, &key.derive("change"))?;
         Ok(Variant {
@@ -100,7 +105,11 @@ impl SpectralStudy {
         };
         let (spectrum, columns) = analysis.run(&weights)?;
         let estimates = self.estimation.run(&weights, &spectrum, &key)?;
-        Ok((Measured { weights, spectrum, estimates }, columns))
+        Ok((Measured { weights, spectrum, estimates, subsets: None }, columns))
+    }
+
+    fn with_subsets<'a>(&self, measured: Measured<'a>, key: &Key) -> Measured<'a> {
+        measured.with_subsets(&self.comparison.rows, &self.estimation.ks, key)
     }
 
     /// Every width at every granularity, by name.
