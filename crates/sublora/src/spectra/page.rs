@@ -201,7 +201,7 @@ impl SpectralReport {
             .filter(|it| subsets.replicates > 0 || !SUBSETS.contains(it))
             .collect();
         let changes = without_originals(&tables::chosen(rows, &shown)?)?;
-        let mut prose = format!(
+        let prose = format!(
             "Each matrix was also given Gaussian noise of the norm of its quantisation error, {} \
              times. noise_mean and noise_sd are the exponents of these; p_adj is the \
              two-sided p-value of the exponent after quantisation beside them (Student), adjusted \
@@ -212,17 +212,18 @@ impl SpectralReport {
             self.study.comparison.noise_replicates,
             correction_name(self.study.correction)
         );
-        if subsets.replicates > 0 {
-            prose += &format!(
+        let of_subsets = if subsets.replicates > 0 {
+            format!(
                 " delta_alpha_lo to delta_alpha_hi is one of delta_alpha, from the spread over {} \
-                 subsets of {} % of the rows, the same before and after, scaled to that of whole \
+                 subsets with {} of the rows, the same before and after, scaled to that of whole \
                  matrices; delta_alpha_fits of the subsets had a fit on both sides. It is wider than \
                  need be where thresholds jump.",
-                subsets.replicates,
-                significant(100.0 * subsets.share, 3)
-            );
-        }
-        let section = Section::new("Is it more than noise?").prose(prose);
+                subsets.replicates, subsets.share
+            )
+        } else {
+            String::new()
+        };
+        let section = Section::new("Is it more than noise?").prose(prose + &of_subsets);
         Ok(section.table(&changes, "Every change"))
     }
 

@@ -255,7 +255,9 @@ fn subsets_of_the_rows_give_the_change_of_alpha_an_interval() {
     let (plain, without) = page(&study, "plain");
     study.comparison.rows.replicates = 12;
     let (report, with) = page(&study, "paired");
-    assert!(!without.contains("delta_alpha_lo") && with.contains("12 subsets of 80 % of the rows"));
+    assert!(
+        !without.contains("delta_alpha_lo") && with.contains("12 subsets with 0.8 of the rows")
+    );
     let change = |report: &SpectralReport, matrix: usize| {
         report.matrices[matrix].record.variants[1].change.clone().unwrap()
     };
