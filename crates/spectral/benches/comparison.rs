@@ -6,7 +6,8 @@ use counter_rng::Key;
 use divan::Bencher;
 use spectral::{
     Alternative, Bootstrap, Comparison, Estimation, Farms, Hill, KsFit, Measured, NEVER,
-    PairedBootstrap, Route, Spectrum, TopSubspace, TruncatedPowerLaw, WeightDifference, Weights,
+    PairedBootstrap, Route, RowSubsampling, Spectrum, TopSubspace, TruncatedPowerLaw,
+    WeightDifference, Weights,
 };
 
 fn main() {
@@ -65,6 +66,18 @@ fn paired_interval(bencher: Bencher) {
     let windows = Farms::default().spectra(&weights).expect("finite");
     let paired = PairedBootstrap::default();
     bencher.bench(|| paired.interval(&windows, &windows, &Hill::default(), Key::from_seed(3)));
+}
+
+/// On one thread; a side of an interval takes as many as it has replicates.
+#[divan::bench(args = SHAPES, consts = [50, 80], max_time = 4)]
+fn ten_subsets_of_rows<const PERCENT: u32>(bencher: Bencher, shape: [usize; 2]) {
+    let values = values(shape);
+    let weights = Weights::matrix(&values, shape).expect("finite");
+    let share = f64::from(PERCENT) / 100.0;
+    let rows = RowSubsampling { replicates: 10, share, ..RowSubsampling::default() };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let settings = KsFit::default();
+    bencher.bench(|| pool.install(|| rows.alphas(&weights, &settings, &Key::from_seed(6))));
 }
 
 #[divan::bench(args = SHAPES, max_time = 2)]

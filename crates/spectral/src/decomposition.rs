@@ -15,10 +15,23 @@ use crate::SpectrumError;
 const BLOCK: usize = 256;
 
 /// The arithmetic of a Gram matrix.
-pub(crate) trait Precision: RealField + Copy + From<f32> + Into<f64> {}
+pub(crate) trait Precision: RealField + Copy + Into<f64> {
+    /// `value` times `scale`, which is in range.
+    fn scaled(value: f32, scale: f64) -> Self;
+}
 
-impl Precision for f32 {}
-impl Precision for f64 {}
+impl Precision for f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "into the range of an f32")]
+    fn scaled(value: f32, scale: f64) -> Self {
+        (f64::from(value) * scale) as f32
+    }
+}
+
+impl Precision for f64 {
+    fn scaled(value: f32, scale: f64) -> Self {
+        f64::from(value) * scale
+    }
+}
 
 /// Eigenvalues of the Gram matrix of `scale` times a matrix on its small side, `[M]` ascending, none
 /// below zero. In `f64` the scale is 1; in `f32` it keeps the squares in range.
@@ -30,7 +43,12 @@ pub(crate) fn gram_eigenvalues<T: Precision>(
     shape: [usize; 2],
     scale: f64,
 ) -> Result<Vec<f64>, SpectrumError> {
-    let mut gram = gram::<T>(values, shape, scale);
+    eigenvalues_of(gram::<T>(values, shape, scale))
+}
+
+/// Eigenvalues of a positive semidefinite matrix whose lower half is given, `[M]` ascending, none below
+/// zero.
+pub(crate) fn eigenvalues_of<T: Precision>(mut gram: Mat<T>) -> Result<Vec<f64>, SpectrumError> {
     let m = gram.nrows();
     let mut memory = MemBuffer::new(StackReq::any_of(&[
         tridiag::tridiag_in_place_scratch::<T>(m, Par::Seq, Spec::default()),
@@ -62,11 +80,34 @@ pub(crate) fn gram_eigenvalues<T: Precision>(
     Ok(eigenvalues.column_vector().iter().map(|&x| x.into().max(0.0)).collect())
 }
 
+/// Which inner products a Gram matrix holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// Of the rows, $W W^\top$.
+    Rows,
+    /// Of the columns, $W^\top W$.
+    Columns,
+}
+
 /// The lower half of the Gram matrix on the small side, `[M, M]`.
-#[expect(clippy::cast_possible_truncation, reason = "an f32 times 1, or into the range of one")]
-pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale: f64) -> Mat<T> {
-    let convert = |&x: &f32| T::from((f64::from(x) * scale) as f32);
-    let m = rows.min(cols);
+pub(crate) fn gram<T: Precision>(values: &[f32], shape: [usize; 2], scale: f64) -> Mat<T> {
+    let [rows, cols] = shape;
+    let products = if rows >= cols { Products::Columns } else { Products::Rows };
+    gram_of(products, values, shape, scale)
+}
+
+/// The lower half of a Gram matrix of `scale` times a matrix, `[rows, rows]` or `[cols, cols]`.
+pub(crate) fn gram_of<T: Precision>(
+    products: Products,
+    values: &[f32],
+    [rows, cols]: [usize; 2],
+    scale: f64,
+) -> Mat<T> {
+    let convert = |&x: &f32| T::scaled(x, scale);
+    let [m, long] = match products {
+        Products::Rows => [rows, cols],
+        Products::Columns => [cols, rows],
+    };
     let mut gram = Mat::zeros(m, m);
     let mut add = |block: MatRef<T>| {
         triangular::matmul(
@@ -77,25 +118,28 @@ pub(crate) fn gram<T: Precision>(values: &[f32], [rows, cols]: [usize; 2], scale
             BlockStructure::Rectangular,
             block,
             BlockStructure::Rectangular,
-            T::from(1.0),
+            T::scaled(1.0, 1.0),
             Par::Seq,
         );
     };
-    let mut block = Vec::with_capacity(BLOCK.min(rows.max(cols)) * m);
-    if rows >= cols {
-        for some_rows in values.chunks(BLOCK * cols) {
-            block.clear();
-            block.extend(some_rows.iter().map(convert));
-            add(MatRef::from_row_major_slice(&block, block.len() / cols, cols));
-        }
-    } else {
-        for start in (0..cols).step_by(BLOCK) {
-            let end = cols.min(start + BLOCK);
-            block.clear();
-            for row in values.chunks(cols) {
-                block.extend(row[start..end].iter().map(convert));
+    let mut block = Vec::with_capacity(BLOCK.min(long) * m);
+    match products {
+        Products::Columns => {
+            for some_rows in values.chunks(BLOCK * cols) {
+                block.clear();
+                block.extend(some_rows.iter().map(convert));
+                add(MatRef::from_row_major_slice(&block, block.len() / cols, cols));
             }
-            add(MatRef::from_row_major_slice(&block, rows, end - start).transpose());
+        }
+        Products::Rows => {
+            for start in (0..cols).step_by(BLOCK) {
+                let end = cols.min(start + BLOCK);
+                block.clear();
+                for row in values.chunks(cols) {
+                    block.extend(row[start..end].iter().map(convert));
+                }
+                add(MatRef::from_row_major_slice(&block, rows, end - start).transpose());
+            }
         }
     }
     gram

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{Word, columns};
 use crate::{
     Alternative, Bootstrap, Farms, FitFailure, Hill, Interval, KsFit, NEVER, PowerLaw, Route,
-    Spectrum, SpectrumError, Stop, TailEstimator, TruncatedPowerLaw, Weights, WindowSpectra,
+    RowSubsampling, Spectrum, SpectrumError, Stop, SubsetAlphas, TailEstimator, TruncatedPowerLaw,
+    Weights, WindowSpectra,
 };
 
 /// Which estimators run, and how. The power law is always fitted, and with it the truncated one and the
@@ -131,6 +132,8 @@ pub struct Measured<'a> {
     pub spectrum: Spectrum,
     /// What the estimators say of them.
     pub estimates: Estimates,
+    /// The exponents of subsets of the rows, if there are any to compare with those of another side.
+    pub subsets: Option<SubsetAlphas>,
 }
 
 impl<'a> Measured<'a> {
@@ -145,7 +148,26 @@ impl<'a> Measured<'a> {
     ) -> Result<Self, SpectrumError> {
         let spectrum = Spectrum::from_weights(&weights, Route::Gram)?;
         let estimates = estimation.run(&weights, &spectrum, key, NEVER)?;
-        Ok(Self { weights, spectrum, estimates })
+        Ok(Self { weights, spectrum, estimates, subsets: None })
+    }
+
+    /// The same with the exponents of the subsets of its rows that `key` draws: one key for both sides of
+    /// a comparison. None of a matrix without an exponent itself.
+    ///
+    /// # Errors
+    /// [`SpectrumError::Interrupted`], where `stop` asks for an end.
+    pub fn with_subsets(
+        self,
+        rows: &RowSubsampling,
+        ks: &KsFit,
+        key: &Key,
+        stop: Stop<'_>,
+    ) -> Result<Self, SpectrumError> {
+        let subsets = match self.estimates.fit {
+            Ok(_) => rows.alphas(&self.weights, ks, key, stop)?,
+            Err(_) => None,
+        };
+        Ok(Self { subsets, ..self })
     }
 }
 

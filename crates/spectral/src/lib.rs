@@ -22,6 +22,7 @@ mod power_law;
 mod randomized;
 mod spectrum;
 mod stop;
+mod subset;
 mod tilted;
 mod truncated;
 mod weights;
@@ -31,8 +32,9 @@ pub use bootstrap::{Bootstrap, Uncertainty};
 pub use columns::{Columns, Word, plain_means};
 pub use comparison::{
     Centre, Change, ChangeColumns, CollapseLimits, CollapseReason, Comparison, FalseDiscovery,
-    LayerOutcome, NoiseTest, PairedBootstrap, SummarySettings, TopSubspace, VariantSummary,
-    WeightDifference, alpha_above, delta_alpha_fixed, kendall, log_wasserstein, pearson, spearman,
+    LayerOutcome, NoiseTest, PairedBootstrap, RowSubsampling, SubsetAlphas, SummarySettings,
+    TopSubspace, VariantSummary, WeightDifference, alpha_above, delta_alpha_fixed, kendall,
+    log_wasserstein, pearson, spearman,
 };
 pub use erg::UnitProductTail;
 pub use error::SpectrumError;

@@ -4,6 +4,7 @@
 //! crate `spectral` says what each number is. Results are a table with a row a matrix and variant, a
 //! table of every tensor of the checkpoint, a summary, and a page for people.
 
+mod charts;
 mod gate;
 mod layer;
 mod outputs;
@@ -132,6 +133,8 @@ impl SpectralStudy {
         for (name, value) in [
             ("estimation.bootstrap.confidence", self.estimation.bootstrap.confidence),
             ("comparison.paired.confidence", self.comparison.paired.confidence),
+            ("comparison.rows.confidence", self.comparison.rows.confidence),
+            ("comparison.rows.share", self.comparison.rows.share),
             ("summary.confidence", self.summary.confidence),
         ] {
             if !(value > 0.0 && value < 1.0) {

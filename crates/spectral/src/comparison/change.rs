@@ -4,8 +4,8 @@ use counter_rng::Key;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CollapseLimits, CollapseReason, FalseDiscovery, NoiseTest, PairedBootstrap, TopSubspace,
-    WeightDifference, delta_alpha_fixed, log_wasserstein,
+    CollapseLimits, CollapseReason, FalseDiscovery, NoiseTest, PairedBootstrap, RowSubsampling,
+    TopSubspace, WeightDifference, delta_alpha_fixed, log_wasserstein,
 };
 use crate::columns::columns;
 use crate::spectrum::rough_eigenvalues;
@@ -17,8 +17,10 @@ use crate::{Estimation, Measured, SpectrumError, Stop, rank};
 pub struct Comparison {
     /// When a matrix counts as destroyed.
     pub limits: CollapseLimits,
-    /// Resampling of windows.
+    /// Resampling of windows, for the interval of the change of their exponent.
     pub paired: PairedBootstrap,
+    /// Subsets of the rows, for the interval of the change of alpha; each is a spectrum on either side.
+    pub rows: RowSubsampling,
     /// Noisy replicates, each a spectrum; 0 to leave the noise floor out.
     pub noise_replicates: u64,
     /// Leading directions whose drift is measured, at three times the cost of a spectrum for either
@@ -31,6 +33,7 @@ impl Default for Comparison {
         Self {
             limits: CollapseLimits::default(),
             paired: PairedBootstrap::default(),
+            rows: RowSubsampling::default(),
             noise_replicates: 16,
             directions: 0,
         }
@@ -42,13 +45,19 @@ columns! {
     pub struct ChangeColumns {
         /// Change of alpha, each fit with its own threshold.
         delta_alpha: Option<f64> = "delta_alpha",
+        /// Lower end of the interval of that change, from subsets of the rows.
+        delta_alpha_lo: Option<f64> = "delta_alpha_lo",
+        /// Upper end.
+        delta_alpha_hi: Option<f64> = "delta_alpha_hi",
+        /// Subsets that had a fit before and after.
+        delta_alpha_fits: Option<i64> = "delta_alpha_fits",
         /// Change of alpha at the threshold of the original.
         delta_alpha_fixed_xmin: Option<f64> = "delta_alpha_fixed_xmin",
         /// Change of Hill's exponent.
         delta_hill: Option<f64> = "delta_hill",
         /// Change of the exponent of the windows.
         delta_farms: Option<f64> = "delta_farms",
-        /// Lower end of the paired interval of that change.
+        /// Lower end of the interval of that change, from resampled windows.
         delta_lo: Option<f64> = "delta_lo",
         /// Upper end.
         delta_hi: Option<f64> = "delta_hi",
@@ -156,6 +165,12 @@ impl Comparison {
             let sorted = after.spectrum.eigenvalues();
             columns.delta_alpha_fixed_xmin =
                 delta_alpha_fixed(fit, sorted, estimation.ks.min_tail).ok();
+        }
+        if let (Some(a), Some(b)) = (&before.subsets, &after.subsets) {
+            columns.delta_alpha_fits = Some(count(a.changes(b).len()));
+            let interval = columns.delta_alpha.and_then(|it| self.rows.interval(it, a, b));
+            columns.delta_alpha_lo = interval.map(|it| it.lower);
+            columns.delta_alpha_hi = interval.map(|it| it.upper);
         }
         if let (Some(a), Some(b)) = (&a.windows, &b.windows) {
             let interval = self.paired.interval(a, b, &estimation.hill, key.derive("paired"));
@@ -304,6 +319,35 @@ mod tests {
         let comparison = Comparison::default();
         let ended = comparison.run(&before, &after, &estimation(), &Key::from_seed(3), &stop);
         assert_eq!((ended.err(), asked.into_inner()), (Some(SpectrumError::Interrupted), 4));
+    }
+
+    #[test]
+    fn the_change_of_alpha_lies_in_its_interval_and_nothing_is_certain_of_itself() {
+        let values = heavy();
+        let rows = RowSubsampling { replicates: 20, ..RowSubsampling::default() };
+        let comparison = Comparison { noise_replicates: 0, rows, ..Comparison::default() };
+        let columns = |after: &[f32]| {
+            let [before, after] = [&values[..], after].map(|values| {
+                let weights = Weights::matrix(values, SHAPE).unwrap();
+                let measured = Measured::new(weights, &estimation(), &Key::from_seed(2)).unwrap();
+                let ks = estimation().ks;
+                measured.with_subsets(&comparison.rows, &ks, &Key::from_seed(4), NEVER).unwrap()
+            });
+            let key = Key::from_seed(3);
+            comparison.run(&before, &after, &estimation(), &key, NEVER).unwrap().columns
+        };
+        let coarse = columns(&quantised(&values, 7.0));
+        let ends = [coarse.delta_alpha_lo.unwrap(), coarse.delta_alpha_hi.unwrap()];
+        let middle = 0.5 * (ends[0] + ends[1]);
+        assert!((middle - coarse.delta_alpha.unwrap()).abs() < 1e-12 && ends[0] < ends[1]);
+        assert_eq!(coarse.delta_alpha_fits, Some(20));
+        let same = columns(&values);
+        assert_eq!((same.delta_alpha_lo, same.delta_alpha_hi), (Some(0.0), Some(0.0)));
+        // A matrix without an exponent has no subsets, and one compared without subsets no interval.
+        let lost = columns(&vec![0.0; 96 * 64]);
+        assert_eq!((lost.delta_alpha_lo, lost.delta_alpha_fits), (None, None));
+        let without = change(&values, &quantised(&values, 7.0), &comparison).columns;
+        assert_eq!((without.delta_alpha_lo, without.delta_alpha_fits), (None, None));
     }
 
     #[test]

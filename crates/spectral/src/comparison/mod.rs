@@ -9,6 +9,7 @@ mod drift;
 mod false_discovery;
 mod noise_floor;
 mod paired;
+mod rows;
 mod summary;
 mod wasserstein;
 
@@ -21,5 +22,6 @@ pub use drift::TopSubspace;
 pub use false_discovery::FalseDiscovery;
 pub use noise_floor::NoiseTest;
 pub use paired::PairedBootstrap;
+pub use rows::{RowSubsampling, SubsetAlphas};
 pub use summary::{Centre, LayerOutcome, SummarySettings, VariantSummary};
 pub use wasserstein::log_wasserstein;

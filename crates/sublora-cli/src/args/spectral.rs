@@ -50,6 +50,10 @@ pub(crate) struct Spectral {
     /// Replicates of the noise floor of every variant; 0 for none
     #[arg(long, value_name = "N", default_value = "16")]
     pub(crate) noise: u64,
+    /// Subsets of the rows for the interval of every change of alpha, each a spectrum before and after: 200
+    /// are enough; 0 for none
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) paired: u64,
     /// Leave FARMS and its paired intervals out
     #[arg(long)]
     pub(crate) no_farms: bool,

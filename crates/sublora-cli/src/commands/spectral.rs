@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sublora::spectral::{Bootstrap, Comparison, Estimation, Farms, Mode};
+use sublora::spectral::{Bootstrap, Comparison, Estimation, Farms, Mode, RowSubsampling};
 use sublora::{Kernels, SpectralReport, SpectralStudy};
 
 use crate::args::{Args, KernelsArg, ModeArg, Spectral};
@@ -92,7 +92,11 @@ fn study(spectral: &Spectral) -> SpectralStudy {
             bootstrap: Bootstrap { replicates: spectral.bootstrap, ..Bootstrap::default() },
             ..Estimation::default()
         },
-        comparison: Comparison { noise_replicates: spectral.noise, ..Comparison::default() },
+        comparison: Comparison {
+            noise_replicates: spectral.noise,
+            rows: RowSubsampling { replicates: spectral.paired, ..RowSubsampling::default() },
+            ..Comparison::default()
+        },
         seed: spectral.seed,
         ..SpectralStudy::default()
     }

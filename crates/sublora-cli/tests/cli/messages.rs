@@ -102,6 +102,7 @@ fn spectral() {
         "spectral model.safetensors --quantize 8,2 --bootstrap 20 --noise 3 --out spectra",
         "spectral model.safetensors --quantize 2 --bootstrap 0 --noise 0 --fail-on collapsed>0 --fail-on 2bit-tensor:failed>5",
         "spectral model.safetensors --mode compat --bootstrap 0 --fail-on plain_means.alpha>6 --fail-on plain_means.mp_softrank<1",
+        "spectral model.safetensors --quantize 8 --bootstrap 0 --noise 0 --paired 20 --out paired",
         "spectral model.safetensors --fail-on alpha>6",
         "spectral model.safetensors --fail-on collapsed",
         "spectral model.safetensors --quantize 4,4",
@@ -113,6 +114,10 @@ fn spectral() {
     let said = transcript(&folder, &lines).replace('\\', "/");
     check("spectral", &said);
     assert!(at.join("spectra/report.html").exists() && !at.join("both").exists());
+    let intervals = |folder: &str| {
+        fs::read_to_string(at.join(folder).join("report.html")).unwrap().contains("delta_alpha_lo")
+    };
+    assert!(intervals("paired") && !intervals("spectra"));
 }
 
 /// Two matrices whose spectra are known to three digits everywhere, and a bias.

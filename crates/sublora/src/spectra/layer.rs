@@ -28,11 +28,15 @@ impl SpectralStudy {
         let measured = part
             .weights(values)
             .and_then(|weights| self.measure(weights, &key.derive(ORIGINAL), work));
-        let (before, columns) = match measured {
+        let (mut before, columns) = match measured {
             Ok(measured) => measured,
             Err(SpectrumError::Interrupted) => return None,
             Err(error) => return Some(without_spectrum(part, &error)),
         };
+        let subsets = key.derive("rows"); // the same for all variants
+        if !self.widths.is_empty() {
+            before = self.with_subsets(before, &subsets, work).ok()?; // it only ever ends
+        }
         let mut record = Record { variants: Vec::new(), missing: Vec::new() };
         record.variants.push(self.variant(ORIGINAL, columns, &before));
         work.finish(of_original);
@@ -44,7 +48,8 @@ impl SpectralStudy {
                     continue;
                 }
             };
-            match self.compared(part, &before, &quantized, &name, &key.derive(&name), work) {
+            let keys = [key.derive(&name), subsets];
+            match self.compared(part, &before, &quantized, &name, keys, work) {
                 Ok(variant) => record.variants.push(variant),
                 Err(SpectrumError::Interrupted) => return None,
                 Err(error) => record.missing.push((name, error.to_string())),
@@ -60,10 +65,11 @@ impl SpectralStudy {
         before: &Measured,
         quantized: &[f32],
         name: &str,
-        key: &Key,
+        [key, subsets]: [Key; 2],
         work: &PartWork,
     ) -> Result<Variant, SpectrumError> {
-        let (after, columns) = self.measure(part.weights(quantized)?, key, work)?;
+        let (after, columns) = self.measure(part.weights(quantized)?, &key, work)?;
+        let after = self.with_subsets(after, &subsets, work)?;
         let (key, stop) = (key.derive("change"), || work.stop());
         let change = self.comparison.run(before, &after, &self.estimation, &key, &stop)?;
         Ok(Variant {
@@ -110,7 +116,17 @@ impl SpectralStudy {
             return Err(SpectrumError::Interrupted);
         }
         let estimates = self.estimation.run(&weights, &spectrum, key, &stop)?;
-        Ok((Measured { weights, spectrum, estimates }, columns))
+        Ok((Measured { weights, spectrum, estimates, subsets: None }, columns))
+    }
+
+    fn with_subsets<'a>(
+        &self,
+        measured: Measured<'a>,
+        key: &Key,
+        work: &PartWork,
+    ) -> Result<Measured<'a>, SpectrumError> {
+        let (rows, ks) = (&self.comparison.rows, &self.estimation.ks);
+        measured.with_subsets(rows, ks, key, &|| work.stop())
     }
 
     /// Every width at every granularity, by name.

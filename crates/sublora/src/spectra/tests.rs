@@ -5,7 +5,7 @@ use std::path::Path;
 
 use counter_rng::Key;
 use safetensors::tensor::{Dtype, TensorView};
-use spectral::{Bootstrap, Comparison, Estimation, FitFailure, Mode};
+use spectral::{Bootstrap, ChangeColumns, Comparison, Estimation, FitFailure, Mode};
 use tempfile::TempDir;
 
 use super::*;
@@ -246,6 +246,45 @@ fn the_table_is_keyed_by_tensor_and_variant_and_the_page_stands_alone() {
 }
 
 #[test]
+fn subsets_of_the_rows_give_the_change_of_alpha_an_interval() {
+    let (folder, path) = checkpoint(&[
+        random("h.0.attn.c_attn.weight", &[24, 72]),
+        random("wte.weight", &[60, 24]),
+        ("zero.weight", &[24, 24], vec![0.0; 576]),
+    ]);
+    let mut study = SpectralStudy { widths: vec![BitWidth::new(4).unwrap()], ..quick() };
+    let page = |study: &SpectralStudy, name: &str| {
+        let report = study.run(&path, None, &()).unwrap();
+        report.write(&folder.path().join(name)).unwrap();
+        (report, fs::read_to_string(folder.path().join(name).join("report.html")).unwrap())
+    };
+    let (plain, without) = page(&study, "plain");
+    study.comparison.rows.replicates = 12;
+    let (report, with) = page(&study, "paired");
+    assert!(
+        !without.contains("delta_alpha_lo") && with.contains("12 subsets with 0.8 of the rows")
+    );
+    let change = |report: &SpectralReport, matrix: usize| {
+        report.matrices[matrix].record.variants[1].change.clone().unwrap()
+    };
+    for matrix in 0..2 {
+        let found = change(&report, matrix);
+        let [lo, hi] = [found.delta_alpha_lo, found.delta_alpha_hi].map(Option::unwrap);
+        assert!(lo < found.delta_alpha.unwrap() && found.delta_alpha.unwrap() < hi, "{found:?}");
+        assert!((7..=12).contains(&found.delta_alpha_fits.unwrap()), "{found:?}");
+        // All else is as without.
+        let nothing = ChangeColumns {
+            delta_alpha_lo: None,
+            delta_alpha_hi: None,
+            delta_alpha_fits: None,
+            ..found
+        };
+        assert_eq!(change(&plain, matrix), nothing);
+    }
+    assert_eq!(change(&report, 2).delta_alpha_fits, None, "no fit, no subsets");
+}
+
+#[test]
 fn gates_compare_numbers_of_the_summary() {
     let (_folder, small) = checkpoint(&[
         random("wte.weight", &[60, 24]),
@@ -392,6 +431,10 @@ fn a_setting_of_the_other_mode_is_refused() {
     assert_eq!(error(strict), "`clip_xmax` belongs to the mode `compat`");
     let set = |text: &str| error(quick().overridden(&[text.to_owned()]).unwrap());
     assert_eq!(set("estimation.farms.rows=0"), "`estimation.farms.rows` is 0, expected at least 1");
+    assert_eq!(
+        set("comparison.rows.share=1"),
+        "`comparison.rows.share` is 1, expected a number between 0 and 1"
+    );
     assert_eq!(
         set("summary.confidence=7"),
         "`summary.confidence` is 7, expected a number between 0 and 1"
