@@ -74,8 +74,17 @@ impl From<&sublora::Error> for Failure {
             Error::Allocation(Allocation::OtherCode { .. }) => {
                 "the artifact and the configuration have to be of one run"
             }
+            Error::Allocation(Allocation::Ratio { .. } | Allocation::RatioAndTable) => {
+                "set `sublora.allocation_ratio`, the share of B: 0.2 is A-heavy, 0.8 B-heavy"
+            }
+            Error::Allocation(
+                Allocation::Sum { .. } | Allocation::NoRow { .. } | Allocation::UnknownGroup { .. },
+            ) => {
+                "set `sublora.allocation_table`: [A, B] coordinates by layer, as { \"h.0\" = [2, 6], rest = [0, 8] }"
+            }
+            Error::Allocation(Allocation::Gate { .. }) => "set `sublora.allocation_gate`",
             Error::Allocation(_) => {
-                "change `sublora.intrinsic_dim` or the settings `sublora.allocation_...`"
+                "set another `sublora.intrinsic_dim` or `sublora.allocation_mode`"
             }
             Error::Checkpoint(_) => {
                 "a GPT-2 folder has `config.json` and `model.safetensors` or `pytorch_model.bin`"

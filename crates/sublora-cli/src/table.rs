@@ -54,7 +54,7 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
     let confidence = 100.0 * (1.0 - certificate.confidence.failure_probability);
     format!(
         "{table}\n\
-         code length K      {} bits: {} coordinates, {} codebook, {} counts, {} header, {} padding, {} choice\n\
+         code length K      {} bits: {} coordinates, {} codebook, {} counts, {} header, {} padding, {} allocation, {} choice\n\
          certified text     {} documents, {} tokens{effective}\n\
          base               {base}\n\
          confidence         {confidence} % for all claims together",
@@ -64,6 +64,7 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
         bits.counts,
         bits.header,
         bits.padding,
+        bits.allocation,
         bits.configuration,
         certificate.corpus.documents,
         certificate.corpus.tokens,

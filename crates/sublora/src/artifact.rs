@@ -26,6 +26,7 @@ use corpus::Sha256Hash;
 use gpt2_model::{Gpt2Config, PlainGpt2};
 use quantizers::{CodedVector, read_choices, write_choices};
 use serde::{Deserialize, Serialize};
+use subspace_projectors::Plan;
 
 use crate::atomic::FileError;
 use crate::spec::{BaseIdentity, Spec};
@@ -136,7 +137,7 @@ impl Artifact {
     }
 
     fn allocation_bytes(&self) -> Result<Vec<u8>, Error> {
-        let limits = limits(&self.spec)?;
+        let limits = self.spec.plan()?.as_ref().map(Plan::limits).unwrap_or_default();
         let numbers = self.allocation.iter().copied().zip(limits.iter().copied());
         if self.allocation.len() != limits.len() || numbers.clone().any(|(it, below)| it >= below) {
             let found = &self.allocation;
@@ -214,9 +215,17 @@ impl Artifact {
         if found != dimension {
             return Err(format!("it codes {found} coordinates, its header says {dimension}"));
         }
-        let limits = limits(&spec).map_err(|error| error.to_string())?;
+        let plan = spec.plan().map_err(|error| error.to_string())?;
+        let limits = plan.as_ref().map(Plan::limits).unwrap_or_default();
         let allocation = read_choices(&bytes[used..], &limits)
             .map_err(|error| format!("its allocation: {error}"))?;
+        let chosen = plan.map(|plan| plan.choices).unwrap_or_default();
+        if let Some((stated, stored)) =
+            chosen.iter().zip(&allocation).find(|(stated, stored)| stated.value != **stored)
+        {
+            let stated = stated.value;
+            return Err(format!("its allocation is {stored}, its header says {stated}"));
+        }
         Ok(Self { spec, payload, allocation })
     }
 
@@ -250,11 +259,6 @@ impl Artifact {
         let subspace = Subspace::new(&model, layout, allocated)?;
         Ok(subspace.place(model, &self.payload.dequantize(), &gates))
     }
-}
-
-/// What the numbers of the allocation are below.
-fn limits(spec: &Spec) -> Result<Vec<u64>, Error> {
-    Ok(spec.plan()?.map(|plan| plan.limits()).unwrap_or_default())
 }
 
 /// The most weights that can move, $D$ or above, in a model that `spec` describes and this program

@@ -38,8 +38,8 @@ pub struct Compression {
     pub quantization_loss: f64,
     /// The share of B of every gate, as decoded.
     pub gates: Vec<GateShare>,
-    /// Pearson's correlation of that share with the number of the layer; of two layers or more whose
-    /// shares differ.
+    /// Pearson's correlation of that share with the number of the layer; of four layers or more whose
+    /// shares differ, since that of two is 1 or -1 whatever they are.
     pub gate_depth_pearson: Option<f64>,
     /// Spearman's.
     pub gate_depth_spearman: Option<f64>,
@@ -74,6 +74,7 @@ impl Compression {
             Group::Rest => None,
         });
         let depth: Vec<(f64, f64)> = depth.collect();
+        let depth = if depth.len() < 4 { &[] } else { &depth[..] };
         let code_length = bits.total();
         Self {
             version: VERSION,
@@ -86,8 +87,8 @@ impl Compression {
             trained_bits_per_token: before,
             decoded_bits_per_token: after,
             quantization_loss: after - before,
-            gate_depth_pearson: spectral::pearson(&depth),
-            gate_depth_spearman: spectral::spearman(&depth),
+            gate_depth_pearson: spectral::pearson(depth),
+            gate_depth_spearman: spectral::spearman(depth),
             gates: shares,
             effective_dimensions: allocated.effective_dimensions(gates),
         }

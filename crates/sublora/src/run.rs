@@ -31,11 +31,13 @@ use crate::certificate::{Certificate, Certifier, Subject, claim_count, metrics};
 use crate::config::{BaseConfig, CertifyConfig, RunConfig};
 use crate::held_out::{HeldOut, HeldOutText};
 use crate::scoring::{Pace, Scorer};
-use crate::train::Outcome;
+use crate::train::{Outcome, Trainer};
 use crate::{Error, Progress, atomic, generate};
 use prepare::{Part, Prepared};
 pub(crate) use provenance::Provenance;
 
+/// The folder of the training in that of the run.
+const TRAIN: &str = "train";
 /// What makes a folder a run.
 const CONFIG: &str = "config.toml";
 
@@ -82,7 +84,7 @@ impl<'a> Run<'a> {
         }
         let Prepared { spec, model, layout } = self.prepare()?;
         let mut parameters = self.parameters(&spec, &model, layout)?;
-        let trainer = self.trainer(&self.config.train, "train");
+        let trainer = self.trainer(&spec, &self.config.train, TRAIN);
         let data = self.data(&self.config.train, Part::Certified)?;
         self.record()?;
         let (_, outcome) = trainer.run("train", model, parameters.as_mut(), &data, resume)?;
@@ -139,7 +141,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// A checkpoint that cannot be read.
     pub fn outcome(&self) -> Result<Option<Outcome>, Error> {
-        self.trainer(&self.config.train, "train").outcome()
+        Trainer::outcome(&self.folder.join(TRAIN))
     }
 
     /// Whether the certificate of this run, as it is configured, is there.

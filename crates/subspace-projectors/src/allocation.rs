@@ -17,6 +17,7 @@ mod uniform;
 
 use std::ops::Range;
 
+use self::proportional::proportional;
 use crate::gate::AnyGate;
 use crate::{AllocationError, Group, Layout, Side, Tensor};
 
@@ -138,7 +139,53 @@ fn sides(layout: &Layout) -> Result<Vec<(Group, [usize; 2])>, AllocationError> {
     layout.groups().into_iter().map(count).collect()
 }
 
-/// The parts of a plan in which a gate divides `slice(group)` between the sides of each group.
+/// A ratio in thousandths.
+///
+/// # Errors
+/// [`AllocationError::Ratio`].
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 to 1000, which is checked"
+)]
+fn thousandths(ratio: f64) -> Result<usize, AllocationError> {
+    let rounded = (ratio * 1e3).round();
+    // The number that is written with three decimals, and no other near it.
+    if (0.0..=1e3).contains(&rounded) && rounded / 1e3 == ratio {
+        return Ok(rounded as usize);
+    }
+    Err(AllocationError::Ratio { ratio: ratio.to_string() })
+}
+
+/// `d` coordinates cut into a slice for each group, in proportion to its parameters (largest remainder),
+/// none longer than the smaller side of its group and none empty.
+///
+/// # Errors
+/// [`AllocationError`], where there are too few or too many coordinates for that.
+fn slices(layout: &Layout, d: usize) -> Result<Vec<(Group, Range<usize>)>, AllocationError> {
+    let sizes = sides(layout)?;
+    let weights: Vec<usize> = sizes.iter().map(|(_, [a, b])| a + b).collect();
+    let most: Vec<usize> = sizes.iter().map(|(_, [a, b])| *a.min(b)).collect();
+    let room = most.iter().sum();
+    if d < sizes.len() {
+        return Err(AllocationError::TooFew { d, groups: sizes.len() });
+    }
+    if let Some(place) = most.iter().position(|&most| most == 0) {
+        return Err(AllocationError::OneSided { group: sizes[place].0 });
+    }
+    if d > room {
+        return Err(AllocationError::NoRoom { d, room });
+    }
+    let mut start = 0;
+    let slice = |(len, (group, _)): (usize, &(Group, [usize; 2]))| {
+        let slice = start..start + len;
+        start += len;
+        (*group, slice)
+    };
+    Ok(proportional(d, &weights, &most).into_iter().zip(&sizes).map(slice).collect())
+}
+
+/// The plan in which a gate divides the slice of each group between its sides.
 fn gated_parts(slices: &[(Group, Range<usize>)], gate: AnyGate) -> Plan {
     let part = |side| {
         move |(group, slice): &(Group, Range<usize>)| Part {

@@ -120,6 +120,9 @@ pub enum AllocationError {
         /// As given.
         ratio: String,
     },
+    /// Two ways to say the same.
+    #[error("`per-layer` has a table and a ratio, expected one of them")]
+    RatioAndTable,
     /// A setting of a gate.
     #[error("the gate's `{name}` is {value}, expected {expected}")]
     Gate {

@@ -119,8 +119,8 @@ impl GateCode {
     pub fn encode(self, gamma: f64, width: usize) -> u64 {
         match self {
             Self::Split => (gamma * width as f64 - 0.5).ceil().clamp(0.0, width as f64) as u64,
-            Self::FixedPoint { bits } => {
-                let scale = 2_f64.powi(bits.cast_signed());
+            Self::FixedPoint { .. } => {
+                let scale = self.values(width) as f64;
                 (gamma * scale).floor().clamp(0.0, scale - 1.0) as u64
             }
         }
@@ -130,7 +130,7 @@ impl GateCode {
     pub fn decode(self, value: u64, width: usize) -> f64 {
         match self {
             Self::Split => value as f64 / width as f64,
-            Self::FixedPoint { bits } => (value as f64 + 0.5) / 2_f64.powi(bits.cast_signed()),
+            Self::FixedPoint { .. } => (value as f64 + 0.5) / self.values(width) as f64,
         }
     }
 }

@@ -42,7 +42,7 @@ const WHAT: &str = "certificate";
 pub struct Certificate {
     /// `sublora-certificate`.
     pub format: String,
-    /// Of the format, 1.
+    /// Of the format, 2.
     pub version: u64,
     /// The compressed model.
     pub artifact: ArtifactRecord,

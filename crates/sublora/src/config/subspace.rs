@@ -64,7 +64,11 @@ impl TryFrom<Keys> for SubspaceConfig {
         for (key, value) in keys.rest {
             match key.strip_prefix(PREFIX) {
                 Some("mode") => {}
+                Some(_) if value.is_null() => return Err(format!("`{key}` is no finite number")),
                 Some(setting) => {
+                    if let Some(owners) = owners_of(setting, &mode) {
+                        return Err(format!("`{key}` is no setting of `{mode}`, but of {owners}"));
+                    }
                     settings.insert(setting.to_owned(), value);
                 }
                 None => {
@@ -88,6 +92,21 @@ impl TryFrom<Keys> for SubspaceConfig {
             allocation,
         })
     }
+}
+
+/// The modes that have a setting of this name, if `mode` has not.
+fn owners_of(setting: &str, mode: &str) -> Option<String> {
+    let has = |allocation: &AnyAllocation| {
+        let written = serde_json::to_value(allocation).ok();
+        written.and_then(|it| it.get(setting).cloned()).is_some()
+            // What is left out where it is not set.
+            || (setting, allocation.name()) == ("ratio", "per-layer")
+    };
+    let owners: Vec<AnyAllocation> = AnyAllocation::all().into_iter().filter(has).collect();
+    let names: Vec<String> = owners.iter().map(|it| format!("`{}`", it.name())).collect();
+    let known = AnyAllocation::NAMES.contains(&mode);
+    let own = owners.iter().any(|it| it.name() == mode);
+    (known && !own && !names.is_empty()).then(|| names.join(" and "))
 }
 
 impl From<SubspaceConfig> for Keys {
@@ -120,7 +139,10 @@ mod tests {
         let table = [row("h.0", [1, 2]), row("rest", [3, 4])].into();
         let settings: [(AnyAllocation, &str); 3] = [
             (Fixed { ratio: 0.8 }.into(), "allocation_ratio = 0.8"),
-            (PerLayer { table }.into(), "[allocation_table]\n\"h.0\" = [1, 2]\nrest = [3, 4]"),
+            (
+                PerLayer { table, ratio: None }.into(),
+                "[allocation_table]\n\"h.0\" = [1, 2]\nrest = [3, 4]",
+            ),
             (
                 Learned { gate: SoftMask::default().into() }.into(),
                 "[allocation_gate]\nkind = \"soft-mask\"\nsharpness = 10.0",
@@ -146,11 +168,15 @@ mod tests {
             ),
             (
                 "allocation_ratio = 0.5",
-                "`allocation_mode` is \"uniform\", without `allocation_` before its settings: unknown field `ratio`, there are no fields",
+                "`allocation_ratio` is no setting of `uniform`, but of `fixed` and `per-layer`",
             ),
             (
                 "allocation_mode = \"fixed\"\nallocation_share = 1",
                 "unknown field `share`, expected `ratio`",
+            ),
+            (
+                "allocation_mode = \"fixed\"\nallocation_ratio = nan",
+                "`allocation_ratio` is no finite number",
             ),
             ("allocation_mode = 3", "`allocation_mode` is 3, expected a name"),
             (

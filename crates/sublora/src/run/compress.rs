@@ -7,13 +7,14 @@ use adapters::LoraGpt2;
 use corpus::Sha256Hash;
 use quantizers::CodedVector;
 
-use super::Run;
 use super::prepare::{Part, Prepared};
+use super::{Run, TRAIN};
 use crate::artifact::{Artifact, CodeLength};
 use crate::atomic::FileError;
 use crate::compression::Compression;
 use crate::config::TrainConfig;
 use crate::schedule::LearningRate;
+use crate::spec::Spec;
 use crate::subspace::Subspace;
 use crate::train::{InSubspace, Point, Trainer};
 use crate::{Error, atomic};
@@ -32,15 +33,15 @@ impl Run<'_> {
                 "only coordinates of a subspace are coded; this run has no `[sublora]` table";
             return Err(Error::Config(reason.to_owned()));
         }
-        let trainer = self.trainer(&self.config.train, "train");
         let (folder, steps) = (self.folder.clone(), self.config.train.steps);
-        match trainer.steps_taken()? {
+        match Trainer::steps_taken(&self.folder.join(TRAIN))? {
             None => return Err(Error::Unfinished { folder, what: "trained model" }),
             Some(step) if step < steps => return Err(Error::Untrained { folder, step, steps }),
             Some(_) => {}
         }
         self.provenance().check(&self.folder)?;
         let Prepared { spec, model, layout } = self.prepare()?;
+        let trainer = self.trainer(&spec, &self.config.train, TRAIN);
         let Some(allocated) = spec.allocated(&layout)? else {
             return Err(Error::Mismatch("this run has no subspace".to_owned()));
         };
@@ -53,7 +54,7 @@ impl Run<'_> {
         let levels = NonZeroU8::new(compress.levels).unwrap_or(NonZeroU8::MIN);
         let mut payload = quantizers::quantize(compress.codebook.as_dyn(), &alpha, levels)?;
         let subspace = if compress.qat_steps > 0 {
-            let start = (Point { alpha, logits }, &payload);
+            let start = (&spec, Point { alpha, logits }, &payload);
             let subspace = trained.into_subspace();
             let (moved, point, parameters) =
                 self.through_quantiser(model, subspace, start, resume)?;
@@ -92,7 +93,7 @@ impl Run<'_> {
         &self,
         model: LoraGpt2,
         subspace: Subspace,
-        (point, payload): (Point, &CodedVector),
+        (spec, point, payload): (&Spec, Point, &CodedVector),
         resume: bool,
     ) -> Result<(LoraGpt2, Point, InSubspace), Error> {
         let compress = &self.config.compress;
@@ -104,7 +105,7 @@ impl Run<'_> {
         };
         let centroids: Vec<f32> =
             payload.codebook().centroids().iter().map(|it| it.to_f32()).collect();
-        let trainer = self.trainer(&config, "qat");
+        let trainer = self.trainer(spec, &config, "qat");
         begin_from(&trainer.folder, &start_hash(&point, &centroids, &config)?)?;
         let mut parameters =
             InSubspace::through_quantiser(subspace, &point, &centroids, &config, &self.device);

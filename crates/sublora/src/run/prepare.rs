@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         let (model, layout) = spec.assemble(random)?;
         let mut parameters = Direct::new(layout, config);
         let data = self.data(config, Part::Prior)?;
-        let trainer = self.trainer(config, "pretrain");
+        let trainer = self.trainer(&spec, config, "pretrain");
         let (model, _) = trainer.run("pretrain the base", model, &mut parameters, &data, resume)?;
         let Ok(plain) = model
             .valid()
@@ -142,9 +142,14 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(super) fn trainer<'b>(&'b self, config: &'b TrainConfig, folder: &str) -> Trainer<'b> {
+    pub(super) fn trainer<'b>(
+        &'b self,
+        spec: &'b Spec,
+        config: &'b TrainConfig,
+        folder: &str,
+    ) -> Trainer<'b> {
         let folder = self.folder.join(folder);
-        Trainer { config, folder, now: self.now, progress: self.progress }
+        Trainer { config, spec, folder, now: self.now, progress: self.progress }
     }
 
     /// Windows of a part of the training documents, and held-out ones.

@@ -7,7 +7,7 @@ mod state;
 mod tests;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adapters::LoraGpt2;
 use burn::module::{Module, ModuleMapper, Param};
@@ -24,6 +24,7 @@ use crate::atomic::FileError;
 use crate::config::TrainConfig;
 use crate::metrics::MetricsLog;
 use crate::side_by_side::side_by_side;
+use crate::spec::Spec;
 use crate::{Error, Progress};
 
 /// What a step changes: the weights themselves, or the coordinates of a subspace.
@@ -96,6 +97,8 @@ pub struct Outcome {
 pub struct Trainer<'a> {
     /// The loop.
     pub config: &'a TrainConfig,
+    /// What is trained. Checkpoints of anything else are refused.
+    pub spec: &'a Spec,
     /// Holds `last.safetensors`, `best.safetensors` and the metrics.
     pub folder: PathBuf,
     /// The clock, in seconds, for the metrics and the rate.
@@ -126,7 +129,7 @@ impl Trainer<'_> {
         let mut outcome = Outcome { best_loss: f64::INFINITY, best_step: 0 };
         let mut start = 0;
         if resume && last.exists() {
-            let state = State::read(&last)?;
+            let state = self.checked(State::read(&last)?)?;
             let progress = self.progress_at(state.step);
             model = parameters.restore(model, &state.values, Some(&state.optimizer), progress)?;
             (start, outcome) = (state.step, state.outcome);
@@ -177,6 +180,7 @@ impl Trainer<'_> {
             }
             if evaluate || flow.is_break() {
                 let state = State {
+                    spec: self.spec.to_toml()?,
                     step: done,
                     outcome,
                     values: parameters.values(&model)?,
@@ -211,29 +215,42 @@ impl Trainer<'_> {
         model: LoraGpt2,
         parameters: &mut dyn Parameters,
     ) -> Result<LoraGpt2, Error> {
-        let best = State::read(&self.folder.join("best.safetensors"))?;
+        let best = self.checked(State::read(&self.folder.join("best.safetensors"))?)?;
         parameters.restore(model, &best.values, None, self.progress_at(best.step))
+    }
+
+    /// Passes on what is of the model that is trained here.
+    fn checked(&self, state: State) -> Result<State, Error> {
+        match self.spec.difference_from(&state.spec)? {
+            None => Ok(state),
+            Some(difference) => {
+                let folder = self.folder.display();
+                let reason =
+                    format!("the checkpoints in `{folder}` are of another model: {difference}");
+                Err(Error::Mismatch(reason))
+            }
+        }
     }
 
     fn progress_at(&self, step: u64) -> f64 {
         step as f64 / self.config.steps as f64
     }
 
-    /// Steps taken at the last checkpoint; none before the first.
+    /// Steps taken at the last checkpoint in `folder`; none before the first.
     ///
     /// # Errors
     /// A checkpoint that cannot be read.
-    pub fn steps_taken(&self) -> Result<Option<u64>, Error> {
-        let last = self.folder.join("last.safetensors");
+    pub fn steps_taken(folder: &Path) -> Result<Option<u64>, Error> {
+        let last = folder.join("last.safetensors");
         if last.exists() { Ok(Some(State::read(&last)?.step)) } else { Ok(None) }
     }
 
-    /// The best so far at the last checkpoint; none before the first.
+    /// The best so far at the last checkpoint in `folder`; none before the first.
     ///
     /// # Errors
     /// A checkpoint that cannot be read.
-    pub fn outcome(&self) -> Result<Option<Outcome>, Error> {
-        let last = self.folder.join("last.safetensors");
+    pub fn outcome(folder: &Path) -> Result<Option<Outcome>, Error> {
+        let last = folder.join("last.safetensors");
         if last.exists() { Ok(Some(State::read(&last)?.outcome)) } else { Ok(None) }
     }
 

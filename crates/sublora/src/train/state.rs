@@ -11,13 +11,15 @@ use crate::atomic::FileError;
 use crate::{Error, atomic};
 
 const WHAT: &str = "training checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Key of [`About`] in the metadata.
 const ABOUT: &str = "sublora.checkpoint";
 
 /// Everything a run needs to go on.
 #[derive(Clone)]
 pub(super) struct State {
+    /// What the values are of, as TOML.
+    pub(super) spec: String,
     /// Steps taken.
     pub(super) step: u64,
     pub(super) outcome: Outcome,
@@ -31,6 +33,7 @@ pub(super) struct State {
 #[serde(deny_unknown_fields)]
 struct About {
     version: u32,
+    spec: String,
     step: u64,
     /// None before the first evaluation.
     best_loss: Option<f64>,
@@ -59,6 +62,7 @@ impl State {
         views.push(("optimizer", optimizer.map_err(invalid)?));
         let about = About {
             version: VERSION,
+            spec: self.spec.clone(),
             step: self.step,
             best_loss: Some(self.outcome.best_loss).filter(|loss| loss.is_finite()),
             best_step: self.outcome.best_step,
@@ -92,6 +96,7 @@ impl State {
         }
         let best_loss = about.best_loss.unwrap_or(f64::INFINITY);
         Ok(Self {
+            spec: about.spec,
             step: about.step,
             outcome: Outcome { best_loss, best_step: about.best_step },
             values,
@@ -106,6 +111,7 @@ mod tests {
 
     fn state() -> State {
         State {
+            spec: "seed = 137\n".to_owned(),
             step: 41,
             outcome: Outcome { best_loss: 1.0 / 3.0, best_step: 40 },
             values: vec![
@@ -124,7 +130,10 @@ mod tests {
         for state in [state(), State { outcome: never, optimizer: vec![], ..state() }] {
             state.write(&path).unwrap();
             let read = State::read(&path).unwrap();
-            assert_eq!((read.step, read.outcome), (state.step, state.outcome));
+            assert_eq!(
+                (read.spec, read.step, read.outcome),
+                (state.spec, state.step, state.outcome)
+            );
             assert_eq!((read.values, read.optimizer), (state.values, state.optimizer));
         }
     }
@@ -140,13 +149,13 @@ mod tests {
             let error = State::read(&path).err().unwrap().to_string();
             assert!(error.contains("last.safetensors` is no valid training checkpoint"), "{error}");
         }
-        let version = br#""version\":1"#;
+        let version = br#""version\":2"#;
         let place = bytes.windows(version.len()).position(|it| it == version).unwrap();
         let mut later = bytes.clone();
-        later[place + version.len() - 1] = b'2';
+        later[place + version.len() - 1] = b'3';
         std::fs::write(&path, later).unwrap();
         let error = State::read(&path).err().unwrap().to_string();
-        assert!(error.ends_with("it has version 2, expected 1"), "{error}");
+        assert!(error.ends_with("it has version 3, expected 2"), "{error}");
         let foreign = safetensors::serialize(Vec::<(&str, TensorView)>::new(), None).unwrap();
         std::fs::write(&path, foreign).unwrap();
         assert!(State::read(&path).err().unwrap().to_string().ends_with("no `sublora.checkpoint`"));

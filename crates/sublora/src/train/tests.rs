@@ -49,7 +49,8 @@ fn coordinates(d: usize) -> Vec<f32> {
 
 fn gradients(model: &LoraGpt2, corpus: &Corpus, config: &TrainConfig) -> (f64, GradientsParams) {
     let windows = WindowSampler::new(corpus.split(Split::Train), config.seq + 1, 3).unwrap();
-    let trainer = Trainer { config, folder: PathBuf::new(), now: &|| 0.0, progress: &() };
+    let (spec, folder) = (&fixture::spec(24), PathBuf::new());
+    let trainer = Trainer { config, spec, folder, now: &|| 0.0, progress: &() };
     trainer.gradients(model, &windows, 5).unwrap()
 }
 
@@ -204,7 +205,8 @@ fn dropout_is_off_in_evaluation() {
     let model = place(&subspace(&spec, &model, &layout), model, &coordinates(24));
     let config = TrainConfig { eval_batches: 2, ..config(4, 1, 1) };
     let windows = WindowSampler::new(corpus.split(Split::Train), SEQ + 1, 3).unwrap();
-    let trainer = Trainer { config: &config, folder: PathBuf::new(), now: &|| 0.0, progress: &() };
+    let (config, spec, folder) = (&config, &spec, PathBuf::new());
+    let trainer = Trainer { config, spec, folder, now: &|| 0.0, progress: &() };
     let evaluate = || trainer.evaluate(&model, &windows).unwrap().to_bits();
     assert_eq!(evaluate(), evaluate());
     // In training it is on, and the same step draws the same masks.

@@ -6,7 +6,8 @@
 //! projectors. 0.2 is A-heavy, 0.5 equal, 0.8 B-heavy. At 1 only B is trained; at 0 only A, which
 //! leaves the model where it began, because B is zero then.
 //!
-//! The ratio is one of 1001 and is paid for as such.
+//! The ratio is one of 1001 and is paid for as such, which covers its choice by a single run: whoever
+//! certifies several and keeps the best counts them in `certify.configurations`.
 //!
 //! # Notes on the reference implementation
 //! The public code truncates $\rho d$ and cannot run at 0 or 1. At the first step only B has a
@@ -36,26 +37,10 @@ impl Default for Fixed {
     }
 }
 
-impl Fixed {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 to 1000, which is checked"
-    )]
-    fn thousandths(&self) -> Result<usize, AllocationError> {
-        let thousandths = self.ratio * 1e3;
-        let rounded = thousandths.round();
-        if !(0.0..=1e3).contains(&thousandths) || (thousandths - rounded).abs() > 1e-6 {
-            return Err(AllocationError::Ratio { ratio: self.ratio.to_string() });
-        }
-        Ok(rounded as usize)
-    }
-}
-
 impl Allocation for Fixed {
     fn plan(&self, layout: &Layout, d: usize) -> Result<Plan, AllocationError> {
         super::sides(layout)?;
-        let thousandths = self.thousandths()?;
+        let thousandths = super::thousandths(self.ratio)?;
         let d_b = (d * thousandths + 500) / 1000;
         let part = |side, coordinates| Part { group: None, side: Some(side), coordinates };
         Ok(Plan {
@@ -104,7 +89,7 @@ mod tests {
 
     #[test]
     fn ratios_that_are_none() {
-        for ratio in [-0.001, 1.001, 0.1234, f64::NAN, f64::INFINITY] {
+        for ratio in [-0.001, 1.001, 0.1234, 0.200_000_000_01, f64::NAN, f64::INFINITY] {
             let error = Fixed { ratio }.plan(&gpt2_small(), 10).unwrap_err();
             assert_eq!(error, AllocationError::Ratio { ratio: ratio.to_string() });
         }

@@ -15,8 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::proportional::proportional;
-use super::{Allocation, Plan, gated_parts};
+use super::{Allocation, Plan, gated_parts, slices};
 use crate::gate::AnyGate;
 use crate::{AllocationError, Layout};
 
@@ -36,26 +35,7 @@ pub struct Learned {
 impl Allocation for Learned {
     fn plan(&self, layout: &Layout, d: usize) -> Result<Plan, AllocationError> {
         self.gate.as_dyn().check()?;
-        let sizes = super::sides(layout)?;
-        let weights: Vec<usize> = sizes.iter().map(|(_, [a, b])| a + b).collect();
-        let most: Vec<usize> = sizes.iter().map(|(_, [a, b])| *a.min(b)).collect();
-        let room = most.iter().sum();
-        if d < sizes.len() {
-            return Err(AllocationError::TooFew { d, groups: sizes.len() });
-        }
-        if let Some(place) = most.iter().position(|&most| most == 0) {
-            return Err(AllocationError::OneSided { group: sizes[place].0 });
-        }
-        if d > room {
-            return Err(AllocationError::NoRoom { d, room });
-        }
-        let mut start = 0;
-        let slices = proportional(d, &weights, &most).into_iter().zip(&sizes).map(|(len, it)| {
-            let slice = start..start + len;
-            start += len;
-            (it.0, slice)
-        });
-        Ok(gated_parts(&slices.collect::<Vec<_>>(), self.gate.clone()))
+        Ok(gated_parts(&slices(layout, d)?, self.gate.clone()))
     }
 }
 

@@ -3,12 +3,16 @@
 //! # Definition
 //! Group $l$ (a block, or `rest` for what is in none) receives $d_{l,A}$ and $d_{l,B}$ coordinates of
 //! its own, each through its own projector; $\sum_l d_{l,A} + d_{l,B} = d$. Slices follow one another
-//! in the order of the groups, A before B. Without a table the numbers are proportional to the
-//! parameters, and nothing was chosen.
+//! in the order of the groups, A before B. The numbers are those of a table; or, with a ratio $\rho$ in
+//! thousandths, $d_{l,B} = \lfloor \rho d_l + 1/2 \rfloor$ of the slices of [`crate::Learned`], which
+//! so has a control without gates; or else in proportion to the parameters.
 //!
-//! A table is paid for number by number, each one of those that the numbers before leave.
+//! A table is paid for number by number, each one of those that the numbers before leave; a ratio as
+//! one of 1001. Both cover the choice by a single run: whoever certifies several and keeps the best
+//! counts them in `certify.configurations`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,22 +26,38 @@ use crate::{AllocationError, Group, Layout, Side};
 /// kind = "per-layer"
 /// table = { "h.0" = [20, 60], "h.1" = [10, 70], rest = [0, 40] }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerLayer {
-    /// $[d_{l,A}, d_{l,B}]$ of every group, by its name: `h.3`, or `rest` for the head. Empty: in
-    /// proportion to the parameters.
+    /// $[d_{l,A}, d_{l,B}]$ of every group, by its name: `h.3`, or `rest` for the head.
     pub table: BTreeMap<Group, [usize; 2]>,
+    /// Instead of a table, the share of B in the slice of each group, 0 to 1, with at most three
+    /// decimals. Without either, sides are served in proportion to their parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
 }
 
 impl Allocation for PerLayer {
     fn plan(&self, layout: &Layout, d: usize) -> Result<Plan, AllocationError> {
         let sizes = super::sides(layout)?;
-        let counts: Vec<[usize; 2]> = if self.table.is_empty() {
-            let flat: Vec<usize> = sizes.iter().flat_map(|(_, sides)| *sides).collect();
-            proportional(d, &flat, &flat).as_chunks().0.to_vec()
-        } else {
-            self.rows(&sizes, d)?
+        let thousandths = self.ratio.map(super::thousandths).transpose()?;
+        let counts: Vec<[usize; 2]> = match thousandths {
+            Some(_) if !self.table.is_empty() => return Err(AllocationError::RatioAndTable),
+            Some(thousandths) => {
+                let split = |(_, slice): (Group, Range<usize>)| {
+                    let d_b = (slice.len() * thousandths + 500) / 1000;
+                    [slice.len() - d_b, d_b]
+                };
+                super::slices(layout, d)?.into_iter().map(split).collect()
+            }
+            None if !self.table.is_empty() => self.rows(&sizes, d)?,
+            None if d < sizes.len() => {
+                return Err(AllocationError::TooFew { d, groups: sizes.len() });
+            }
+            None => {
+                let flat: Vec<usize> = sizes.iter().flat_map(|(_, sides)| *sides).collect();
+                proportional(d, &flat, &flat).as_chunks().0.to_vec()
+            }
         };
         let (mut parts, mut start) = (Vec::new(), 0);
         for ((group, _), counts) in sizes.iter().zip(&counts) {
@@ -47,7 +67,11 @@ impl Allocation for PerLayer {
                 parts.push(Part { group: Some(*group), side: Some(side), coordinates });
             }
         }
-        let choices = if self.table.is_empty() { Vec::new() } else { choices(&parts, d) };
+        let choices = match thousandths {
+            Some(value) => vec![Choice { value: value as u64, below: 1001 }],
+            None if self.table.is_empty() => Vec::new(),
+            None => choices(&parts, d),
+        };
         Ok(Plan { parts, gated: None, choices })
     }
 }
@@ -91,7 +115,8 @@ mod tests {
     use crate::allocation::testing::{gpt2_small, tiny};
 
     fn table(rows: &[(&str, [usize; 2])]) -> PerLayer {
-        PerLayer { table: rows.iter().map(|(name, row)| (name.parse().unwrap(), *row)).collect() }
+        let row = |(name, row): &(&str, [usize; 2])| (name.parse().unwrap(), *row);
+        PerLayer { table: rows.iter().map(row).collect(), ratio: None }
     }
 
     #[test]
@@ -120,6 +145,20 @@ mod tests {
         assert_eq!(plan.parts[0].coordinates, 0..6_144);
         assert_eq!(plan.parts[25].coordinates.len(), 201_216); // all of the head's B
         assert_eq!(plan.choices, []);
+    }
+
+    #[test]
+    fn a_ratio_divides_the_slices_of_the_gates() {
+        let method = PerLayer { ratio: Some(0.8), ..PerLayer::default() };
+        let plan = method.plan(&gpt2_small(), 1_000).unwrap();
+        let found = |place: usize| plan.parts[place].coordinates.len();
+        assert_eq!([found(0), found(1)], [7, 28]); // of 35
+        assert_eq!([found(24), found(25)], [116, 464]); // of 580
+        assert_eq!(plan.choices, [Choice { value: 800, below: 1001 }]);
+        let both = PerLayer { ratio: Some(0.8), ..table(&[("h.0", [1, 1])]) };
+        assert_eq!(both.plan(&tiny(), 2), Err(AllocationError::RatioAndTable));
+        let few = PerLayer::default().plan(&tiny(), 2);
+        assert_eq!(few, Err(AllocationError::TooFew { d: 2, groups: 3 }));
     }
 
     #[test]
