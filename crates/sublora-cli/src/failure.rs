@@ -58,6 +58,9 @@ impl From<&sublora::Error> for Failure {
             Error::Diverged { .. } => {
                 "try a smaller `learning_rate.peak` (`compress.qat_learning_rate`) or a longer `warm_up`"
             }
+            Error::OtherCertificate { .. } => {
+                "the same `sublora sweep` compresses and certifies it again, over what is there"
+            }
             Error::OtherCorpus { .. } => "`--corpus` names the one it was trained on",
             Error::BaseSawText { .. } => {
                 "`base.kind = \"prior-split\"` pretrains a base and leaves its part out"

@@ -34,6 +34,15 @@ pub enum Error {
         /// What is not there.
         what: &'static str,
     },
+    /// A run whose files are not those of its certificate, or a certificate of other settings: of
+    /// `certify` or `compress` with others, or of a copy.
+    #[error("the certificate in `{folder}` is not that of its run: {difference}")]
+    OtherCertificate {
+        /// The run.
+        folder: PathBuf,
+        /// The first thing that differs.
+        difference: String,
+    },
     /// A run whose training was interrupted.
     #[error("`{folder}` is trained for {step} of {steps} steps")]
     Untrained {

@@ -10,6 +10,7 @@
 //! | `certificate.json`, `scores.safetensors` | what is claimed of it, and on what evidence |
 
 mod base;
+mod certified;
 mod compress;
 mod prepare;
 mod provenance;
@@ -142,22 +143,6 @@ impl<'a> Run<'a> {
     /// A checkpoint that cannot be read.
     pub fn outcome(&self) -> Result<Option<Outcome>, Error> {
         Trainer::outcome(&self.folder.join(TRAIN))
-    }
-
-    /// Whether the certificate of this run, as it is configured, is there.
-    ///
-    /// # Errors
-    /// A folder that holds a run with another configuration or on another corpus, or a certificate that
-    /// cannot be read.
-    pub fn is_certified(&self) -> Result<bool, Error> {
-        if !self.opened(true)? || !self.certificate_path().exists() {
-            return Ok(false);
-        }
-        // `certify --set` may have made it with other settings since.
-        let Certificate { artifact, confidence, .. } = Certificate::read(&self.certificate_path())?;
-        let CertifyConfig { configurations, failure_probability, .. } = self.config.certify;
-        let stated = (artifact.configurations, confidence.failure_probability);
-        Ok(stated == (configurations, failure_probability))
     }
 
     /// Certifies `model.sublora`. `other_claims` further ones share its failure probability.

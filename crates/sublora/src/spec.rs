@@ -8,7 +8,7 @@ use corpus::{Partition, Sha256Hash};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, WeightPath, parameters, read};
 use serde::{Deserialize, Serialize};
-use subspace_projectors::{Allocated, Layout, Plan, name_matches};
+use subspace_projectors::{Allocated, AllocationError, Layout, Plan, ProjectorError, name_matches};
 
 use crate::Error;
 use crate::config::{SubspaceConfig, first_difference};
@@ -135,6 +135,40 @@ impl Spec {
         let (allocation, method) = (subspace.allocation.as_dyn(), subspace.projector.as_dyn());
         let (d, key) = (subspace.intrinsic_dim, self.key("projector"));
         Ok(Some(Allocated::new(allocation, method, layout, d, key)?))
+    }
+
+    /// Errs unless every part of the model has at least as many parameters as coordinates; without a
+    /// model, so that of a subspace of the base, which `trainable` may be a part of, all weights count.
+    /// What a projector asks of its sites is found when it is built.
+    ///
+    /// # Errors
+    /// As [`allocated`](Self::allocated).
+    pub(crate) fn check_allocation(&self) -> Result<(), Error> {
+        let (Some(subspace), Some(plan)) = (&self.sublora, self.plan()?) else { return Ok(()) };
+        let intrinsic = subspace.intrinsic_dim;
+        let layout = self.lora.as_ref().map(|lora| Layout::new(lora.weights(&self.model)));
+        let layout = layout.transpose()?;
+        let ambient = layout.as_ref().map_or_else(
+            || usize::try_from(self.model.parameter_count()).unwrap_or(usize::MAX),
+            Layout::ambient,
+        );
+        if intrinsic == 0 {
+            return Err(AllocationError::from(ProjectorError::NoDimension).into());
+        }
+        if intrinsic > ambient {
+            let error = ProjectorError::AboveAmbient { intrinsic, ambient };
+            return Err(AllocationError::from(error).into());
+        }
+        let Some(layout) = layout else { return Ok(()) };
+        for part in plan.parts {
+            let held = layout.tensors().iter().filter(|it| part.holds(it));
+            let parameters = held.map(|it| it.range().len()).sum();
+            let d = part.coordinates.len();
+            if d > parameters {
+                return Err(AllocationError::TooWide { part, d, parameters }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Who receives which coordinates, if this spec has a subspace; without a model.

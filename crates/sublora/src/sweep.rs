@@ -37,6 +37,7 @@ pub use task::{SweepTask, TaskEnd};
 
 use crate::atomic::{self, FileError};
 use crate::{Error, Progress, Run};
+use config::within;
 use queue::{Demand, work_off};
 
 /// What makes a folder a sweep.
@@ -154,6 +155,12 @@ impl Sweep<'_> {
         }
         if self.folder.join("config.toml").exists() {
             return Err(Error::RunExists(self.folder.clone())); // of `train`
+        }
+        for task in tasks {
+            if let SweepTask::Run(run) = task {
+                let fits = self.as_run(task, &()).check_allocation();
+                fits.map_err(|error| within(&format!("mode `{}`", run.mode), error))?;
+            }
         }
         std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
         self.provenance().write(&self.folder)?;

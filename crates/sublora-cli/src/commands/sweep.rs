@@ -249,7 +249,7 @@ fn unfinished(record: &SweepRecord) -> String {
         (0, _) => String::new(),
         (_, 0) => rows.to_string(),
         _ => format!(
-            "{rows}\n`failed.txt` in a folder says what to do; the same command tries again"
+            "{rows}\n`sweep.json` says in full why, and what to do; the same command tries again"
         ),
     }
 }

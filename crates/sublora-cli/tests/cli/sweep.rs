@@ -222,21 +222,28 @@ fn an_interrupted_sweep_says_so_and_continues() {
 fn a_run_that_fails_is_reported_and_stops_no_other() {
     let folder = begun();
     let at = folder.path();
-    let dims = "--set intrinsic_dim=[16,100000] --set seeds=[3]";
-    let line = format!("{SWEEP} --out sweep {dims} --jobs 2 --memory 0.000001");
+    let modes = r#"--set mode=[{name="plain"},{name="nowhere",projector={kind="film",sites=["none"]}}] --set seeds=[3]"#;
+    let line = format!("{SWEEP} --out sweep {modes} --jobs 2 --memory 0.000001");
     let Shown { code, stdout, stderr } = sublora(at, &line);
     assert_eq!(code, 1, "{stdout}{stderr}");
     assert!(
         stderr.starts_with("note: base s3 is estimated to take 0.1 GiB, more than"),
         "{stderr}"
     );
-    assert!(words(&stdout).contains("| runs/plain-d100000-s3 | failed |"), "{stdout}");
+    assert!(words(&stdout).contains("| runs/nowhere-d16-s3 | failed |"), "{stdout}");
     assert!(stdout.contains("0 of 1") && stdout.contains("1 of 1"), "{stdout}");
-    let failed = fs::read_to_string(at.join("sweep/runs/dense-d100000-s3/failed.txt")).unwrap();
-    assert!(failed.contains("100000") && failed.contains("\n\nhint: set `sublora."), "{failed}");
-    let task = sublora(at, &format!("{SWEEP} --out sweep {dims} --task 4"));
+    let failed = fs::read_to_string(at.join("sweep/runs/nowhere-d16-s3/failed.txt")).unwrap();
+    assert!(failed.contains("[\"none\"]") && failed.contains("\n\nhint: change `"), "{failed}");
+    let task = sublora(at, &format!("{SWEEP} --out sweep {modes} --task 2"));
     assert_eq!(task.code, 1, "{task:?}");
-    assert!(task.stdout.starts_with("dense-d100000-s3: failed: "), "{task:?}");
+    assert!(task.stdout.starts_with("nowhere-d16-s3: failed: "), "{task:?}");
+    // Another certificate of the run that finished is not quoted, and made the sweep's again.
+    let certify = "certify sweep/runs/plain-d16-s3 --corpus corpus --replace --set certify.seed=7";
+    done(at, certify);
+    let collected = words(&sublora(at, &format!("{SWEEP} --out sweep {modes} --collect")).stdout);
+    let because = "is not that of its run: `document-level sample` was 20 units, whole, of seed 7";
+    assert!(collected.contains(because) && !collected.contains("| new documents"), "{collected}");
+    assert_eq!(sublora(at, &format!("{SWEEP} --out sweep {modes}")).stdout, stdout);
 }
 
 /// What `sbatch` of a cluster does, on this machine and one task after the other.

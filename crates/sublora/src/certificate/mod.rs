@@ -10,6 +10,7 @@ mod partial;
 mod rival;
 mod scene;
 mod scores;
+mod stated;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -30,6 +30,21 @@ pub(super) struct Draw {
     pub(super) scored: Scored,
 }
 
+impl Draw {
+    /// What is drawn of `units` units of a level, as a certificate records it. `scored` is of documents.
+    pub(super) fn of(self, unit: Unit, units: u64) -> Self {
+        let block = unit == Unit::Document && self.scored == Scored::Block;
+        // More draws than units cost more than scoring every unit once, and say less.
+        let size = self.size.filter(|&size| size > 0 && (block || size < units));
+        let scored = match (unit, size) {
+            (Unit::Document, _) => self.scored,
+            (Unit::Token, Some(_)) => Scored::Block,
+            (Unit::Token, None) => Scored::Whole,
+        };
+        Self { size, scored, ..self }
+    }
+}
+
 impl SampleRecord {
     /// What this sample was drawn by.
     pub(super) fn draw(&self) -> Draw {
@@ -98,21 +113,11 @@ impl<'a> Scene<'a> {
     }
 
     /// The sample that `seed` and what is frozen determine. `scored` is of documents.
-    pub(super) fn draw(
-        &self,
-        unit: Unit,
-        Draw { seed, size, scored }: Draw,
-        frozen: &str,
-    ) -> Result<Drawn, Error> {
+    pub(super) fn draw(&self, unit: Unit, draw: Draw, frozen: &str) -> Result<Drawn, Error> {
         let units = self.units(unit)?;
+        let Draw { seed, size, scored } = draw.of(unit, units.get());
+        let size = size.and_then(NonZeroU64::new);
         let block = unit == Unit::Document && scored == Scored::Block;
-        // More draws than units cost more than scoring every unit once, and say less.
-        let size = size.and_then(NonZeroU64::new).filter(|&size| block || size < units);
-        let scored = match (unit, size) {
-            (Unit::Document, _) => scored,
-            (Unit::Token, Some(_)) => Scored::Block,
-            (Unit::Token, None) => Scored::Whole,
-        };
         let word = if scored == Scored::Block { "block" } else { "whole" };
         let frozen = format!("{frozen} {unit} {word}").into_bytes();
         let sample = Subsample { seed, units, size };

@@ -94,7 +94,13 @@ impl<'a> Run<'a> {
         Provenance::new(self.corpus, self.prior())
     }
 
-    fn spec(&self, model: Gpt2Config, base: BaseIdentity) -> Spec {
+    /// Errs unless the coordinates can be spent on the model as configured, as far as that can be told
+    /// without weights.
+    pub(crate) fn check_allocation(&self) -> Result<(), Error> {
+        self.spec(self.shape()?, BaseIdentity::Random).check_allocation()
+    }
+
+    pub(super) fn spec(&self, model: Gpt2Config, base: BaseIdentity) -> Spec {
         Spec {
             model,
             seed: self.config.seed,

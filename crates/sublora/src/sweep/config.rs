@@ -200,7 +200,7 @@ impl SweepConfig {
 }
 
 /// An error of a configuration, with the part of the file that it is in.
-fn within(part: &str, error: Error) -> Error {
+pub(super) fn within(part: &str, error: Error) -> Error {
     match error {
         Error::Config(reason) => Error::Config(format!("{part}: {reason}")),
         other => Error::Config(format!("{part}: {other}")),

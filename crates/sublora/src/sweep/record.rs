@@ -10,7 +10,7 @@ use super::task::{FAILED, Seconds};
 use super::{CONFIG, Sweep, SweepConfig, SweepRun, SweepTask, memory};
 use crate::artifact::CodeLength;
 use crate::atomic::{self, FileError};
-use crate::certificate::{Certificate, Claim, MetricName};
+use crate::certificate::{Claim, MetricName};
 use crate::compression::Compression;
 use crate::{Error, Run};
 
@@ -138,7 +138,8 @@ impl Sweep<'_> {
     /// Writes `runs.csv` and `sweep.json` of what is there, and returns it. Nothing is run.
     ///
     /// # Errors
-    /// A folder without a sweep, or with another, or what the file system says.
+    /// A folder without a sweep, or with another, or what the file system says. What is wrong with the
+    /// files of a run is in its record.
     pub fn collect(&self) -> Result<SweepRecord, Error> {
         if !self.folder.join(CONFIG).exists() {
             return Err(Error::Unfinished { folder: self.folder.clone(), what: "sweep" });
@@ -176,16 +177,28 @@ impl Sweep<'_> {
 
     fn base_record(&self, task: &SweepTask, seed: u64) -> Result<BaseRecord, Error> {
         let run = self.as_run(task, &());
-        let (status, failure) = self.status(&run, run.has_base())?;
-        let seconds = Seconds::read(&run.folder)?.map(Seconds::total);
+        let (seconds, is_there) = match Seconds::read(&run.folder) {
+            Ok(seconds) => (seconds.map(Seconds::total), run.has_base()),
+            Err(error) => (None, Err(error)),
+        };
+        let (status, failure) = self.status(&run, is_there);
         let estimated_bytes = memory::estimate(&run.config, &run.shape()?);
         Ok(BaseRecord { seed, path: path(task), status, failure, seconds, estimated_bytes })
     }
 
     fn run_record(&self, task: &SweepTask, of: &SweepRun) -> Result<RunRecord, Error> {
         let run = self.as_run(task, &());
-        let (status, failure) = self.status(&run, run.is_certified())?;
-        let mut record = RunRecord {
+        let (seconds, results) = match Seconds::read(&run.folder) {
+            Ok(seconds) => (seconds.map(Seconds::total), Results::of(&run)),
+            Err(error) => (None, Err(error)),
+        };
+        let (results, is_finished) = match results {
+            Ok(Some(results)) => (results, Ok(true)),
+            Ok(None) => (Results::default(), Ok(false)),
+            Err(error) => (Results::default(), Err(error)),
+        };
+        let (status, failure) = self.status(&run, is_finished);
+        Ok(RunRecord {
             name: of.name.clone(),
             mode: of.mode.clone(),
             intrinsic_dim: of.intrinsic_dim,
@@ -193,43 +206,60 @@ impl Sweep<'_> {
             path: path(task),
             status,
             failure,
-            seconds: Seconds::read(&run.folder)?.map(Seconds::total),
+            seconds,
             estimated_bytes: memory::estimate(&run.config, &run.shape()?),
-            held_out: None,
-            code_length: None,
-            compression: None,
-            bounds: Vec::new(),
-        };
-        if status == RunStatus::Finished {
-            let certificate = Certificate::read(&run.certificate_path())?;
-            record.held_out = run.outcome()?.map(|it| HeldOutLoss {
-                bits_per_token: it.best_loss / std::f64::consts::LN_2,
-                step: it.best_step,
-            });
-            record.code_length = Some(certificate.artifact.bits);
-            record.compression = Some(Compression::read(&run.folder)?);
-            record.bounds = certificate.bounds;
-        }
-        Ok(record)
+            held_out: results.held_out,
+            code_length: results.code_length,
+            compression: results.compression,
+            bounds: results.bounds,
+        })
     }
 
-    /// How far a run has come, by whether it `is_finished` and by the files in its folder.
+    /// How far a run has come, by whether it `is_finished` and by the files in its folder. What is wrong
+    /// with the files is a failure of the run alone.
     fn status(
         &self,
         run: &Run<'_>,
         is_finished: Result<bool, Error>,
-    ) -> Result<(RunStatus, Option<String>), Error> {
+    ) -> (RunStatus, Option<String>) {
         let failed = run.folder.join(FAILED);
-        Ok(match is_finished {
+        match is_finished {
             Ok(true) => (RunStatus::Finished, None),
-            Err(error) => (RunStatus::Failed, Some((self.explain)(&error))),
-            Ok(false) if failed.exists() => {
-                let text = std::fs::read_to_string(&failed);
-                (RunStatus::Failed, Some(text.map_err(FileError::at("read", &failed))?))
+            Ok(false) | Err(Error::OtherCertificate { .. }) if failed.exists() => {
+                let text = std::fs::read_to_string(&failed).map_err(FileError::at("read", &failed));
+                let text = text.unwrap_or_else(|error| (self.explain)(&error.into()));
+                (RunStatus::Failed, Some(text))
             }
+            Err(error) => (RunStatus::Failed, Some((self.explain)(&error))),
             Ok(false) if run.has_begun() => (RunStatus::Begun, None),
             Ok(false) => (RunStatus::Waiting, None),
-        })
+        }
+    }
+}
+
+/// What the files of a finished run say.
+#[derive(Default)]
+struct Results {
+    held_out: Option<HeldOutLoss>,
+    code_length: Option<CodeLength>,
+    compression: Option<Compression>,
+    bounds: Vec<Claim>,
+}
+
+impl Results {
+    /// None before the run is finished.
+    fn of(run: &Run<'_>) -> Result<Option<Self>, Error> {
+        let Some(certificate) = run.certified()? else { return Ok(None) };
+        let held_out = run.outcome()?.map(|it| HeldOutLoss {
+            bits_per_token: it.best_loss / std::f64::consts::LN_2,
+            step: it.best_step,
+        });
+        Ok(Some(Self {
+            held_out,
+            code_length: Some(certificate.artifact.bits),
+            compression: Some(Compression::read(&run.folder)?),
+            bounds: certificate.bounds,
+        }))
     }
 }
 

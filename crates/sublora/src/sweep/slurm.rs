@@ -5,7 +5,7 @@
 //! there say so, and the last job collects what there is.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Sweep, SweepTask};
 use crate::Error;
@@ -21,24 +21,25 @@ impl Sweep<'_> {
     /// and the number of a task, or `--collect`.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// A folder whose path Slurm cannot write to, or as [`run`](Self::run).
     pub fn write_slurm(&self, command: &[String]) -> Result<PathBuf, Error> {
         let tasks = self.tasks()?;
-        self.open(&tasks)?;
-        let (largest, bytes) = self.largest_task()?;
         let folder = std::path::absolute(self.folder.join(FOLDER));
         let folder = folder.map_err(FileError::at("find", &self.folder))?;
+        let logs = logs(&folder)?;
+        self.open(&tasks)?;
+        let (largest, bytes) = self.largest_task()?;
         std::fs::create_dir_all(&folder).map_err(FileError::at("create", &folder))?;
         let command = command.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(" ");
         let bases = tasks.iter().filter(|it| matches!(it, SweepTask::Base { .. })).count();
-        let logs = folder.join("%x-%A_%a.log").to_string_lossy().into_owned();
         let job = |name: &str, array: Option<(usize, usize)>, step: &str| {
             let mut script = format!("#!/usr/bin/env bash\n#SBATCH --job-name=sublora-{name}\n");
             if let Some((first, last)) = array {
                 let _ = writeln!(script, "#SBATCH --array={first}-{last}");
             }
-            let logs = if array.is_some() { logs.clone() } else { logs.replace("%A_%a", "%j") };
-            let _ = write!(script, "#SBATCH --output={logs}\nset -euo pipefail\n");
+            let number = if array.is_some() { "%A_%a" } else { "%j" };
+            let _ =
+                write!(script, "#SBATCH --output=\"{logs}/%x-{number}.log\"\nset -euo pipefail\n");
             let _ = writeln!(script, "exec {command} {step}");
             script
         };
@@ -91,6 +92,21 @@ fn executable(_path: &std::path::Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// A folder inside the quotation marks of `#SBATCH --output="..."`: there, spaces are kept, `\"` is a
+/// quotation mark, and `%%` a percent sign. A backslash in a name would switch off the patterns for the
+/// numbers of jobs, and a directive is one line.
+fn logs(folder: &Path) -> Result<String, Error> {
+    match folder.to_str() {
+        Some(path) if !path.contains(|it: char| it == '\\' || it.is_control()) => {
+            Ok(path.replace('%', "%%").replace('"', "\\\""))
+        }
+        _ => {
+            let expected = "a folder that Slurm can write to, without backslashes and line breaks";
+            Err(Error::value("out", &format!("{:?}", folder.to_string_lossy()), expected))
+        }
+    }
+}
+
 /// As one word of a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./=:,".contains(it);
@@ -111,5 +127,17 @@ mod tests {
             assert_eq!(quoted(word), expected);
         }
         assert_eq!(quoted("it's $5"), r"'it'\''s $5'");
+    }
+
+    #[test]
+    fn a_folder_of_logs_is_quoted_as_slurm_reads_it_or_refused() {
+        let folders = [("/a/slurm", "/a/slurm"), ("/a b/5%", "/a b/5%%"), ("/\"a\"", r#"/\"a\""#)];
+        for (folder, expected) in folders {
+            assert_eq!(logs(Path::new(folder)).unwrap(), expected);
+        }
+        for folder in ["/a\\b", "/a\nb"] {
+            let error = logs(Path::new(folder)).unwrap_err().to_string();
+            assert!(error.contains("expected a folder that Slurm can write to"), "{error}");
+        }
     }
 }

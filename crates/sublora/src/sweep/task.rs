@@ -141,8 +141,11 @@ impl Sweep<'_> {
             remove(&folder.join(FAILED))?;
             return self.timed(folder, |it| &mut it.train, || run.pretrain_base(run.has_begun()));
         };
-        if run.is_certified()? {
-            return Ok(());
+        match run.certified() {
+            Ok(Some(_)) => return Ok(()),
+            // Its checkpoint is left alone; what is made from it is made again.
+            Ok(None) | Err(Error::OtherCertificate { .. }) => {}
+            Err(error) => return Err(error),
         }
         remove(&folder.join(FAILED))?;
         if let Some(base) = self.base_of(of_sweep, &()) {

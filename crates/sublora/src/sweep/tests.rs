@@ -53,8 +53,8 @@ positions = "all"
 top_k = [1]
 "#;
 
-/// More coordinates than there are weights.
-const TOO_MANY: &str = "intrinsic_dim=[16, 100000]";
+/// A mode whose projector finds no weight to move, once it is built.
+const NOWHERE: &str = r#"mode=[{ name = "plain" }, { name = "nowhere", projector = { kind = "film", sites = ["none"] } }]"#;
 
 fn corpus(folder: &Path) -> Corpus {
     fixture::corpus(&folder.join("corpus"), &fixture::prose(40, 20), 0.2)
@@ -238,25 +238,91 @@ fn a_seed_drives_the_whole_run_and_a_run_is_what_it_would_be_alone() {
 fn a_run_that_fails_stops_no_other_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let corpus = corpus(dir.path());
-    let sweep = sweep(dir.path().join("sweep"), &corpus, &[TOO_MANY, "seeds=[3]"], &());
+    let sweep = sweep(dir.path().join("sweep"), &corpus, &[NOWHERE, "seeds=[3]"], &());
     let record = sweep.run(jobs(2)).unwrap();
-    assert_eq!(statuses(&record), [Finished, Finished, Failed, Failed]);
-    let failed = sweep.folder.join("runs/plain-d100000-s3");
+    assert_eq!(statuses(&record), [Finished, Failed]);
+    let failed = sweep.folder.join("runs/nowhere-d16-s3");
     let text = std::fs::read_to_string(failed.join("failed.txt")).unwrap();
-    assert!(text.contains("100000") && text.ends_with("\n\nhint: none\n"), "{text}");
-    assert_eq!(record.runs[2].failure.as_deref(), Some(text.as_str()));
+    assert!(text.contains("[\"none\"]") && text.ends_with("\n\nhint: none\n"), "{text}");
+    assert_eq!(record.runs[1].failure.as_deref(), Some(text.as_str()));
     let left: Vec<_> = std::fs::read_dir(&failed).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
-    // The others are summed up, and the choice is among all four.
+    // The others are summed up, and the choice is among all.
     let finished: Vec<_> = record.groups.iter().map(|it| (it.runs, it.finished)).collect();
-    assert_eq!(finished, [(1, 1), (1, 1), (1, 0), (1, 0)]);
-    assert_eq!(record.choice.configurations, 4);
+    assert_eq!(finished, [(1, 1), (1, 0)]);
+    assert_eq!(record.choice.configurations, 2);
     // What was in the way is gone.
-    std::fs::write(sweep.folder.join("runs/dense-d16-s3/failed.txt"), "left over").unwrap();
-    std::fs::remove_file(sweep.folder.join("runs/dense-d16-s3/certificate.json")).unwrap();
+    std::fs::write(sweep.folder.join("runs/plain-d16-s3/failed.txt"), "left over").unwrap();
+    std::fs::remove_file(sweep.folder.join("runs/plain-d16-s3/certificate.json")).unwrap();
     let again = sweep.run(jobs(1)).unwrap();
-    assert_eq!(statuses(&again), [Finished, Finished, Failed, Failed]);
-    assert!(!sweep.folder.join("runs/dense-d16-s3/failed.txt").exists());
+    assert_eq!(statuses(&again), [Finished, Failed]);
+    assert!(!sweep.folder.join("runs/plain-d16-s3/failed.txt").exists());
+}
+
+#[test]
+fn a_run_is_finished_with_its_own_certificate_and_files_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = corpus(dir.path());
+    let random = ["seeds=[3]", "run.base={ kind = \"random\" }", "run.certify.documents=6"];
+    let sweep = sweep(dir.path().join("sweep"), &corpus, &random, &());
+    let whole = sweep.run(jobs(1)).unwrap();
+    let (ours, other) = ("runs/plain-d16-s3", "runs/dense-d16-s3");
+    let [ours, other] = [ours, other].map(|it| sweep.folder.join(it));
+    let made = files(&ours);
+    let task = &sweep.tasks().unwrap()[0];
+    let certify = |change: &dyn Fn(&mut crate::config::CertifyConfig)| {
+        let mut run = sweep.as_run(task, &());
+        change(&mut run.config.certify);
+        run.certify(0).unwrap();
+    };
+    let copy = |file: &str| {
+        std::fs::copy(other.join(file), ours.join(file)).unwrap();
+    };
+    let remove = |file: &str| std::fs::remove_file(ours.join(file)).unwrap();
+    let cases: [(&dyn Fn(), &str); 11] = [
+        (
+            &|| certify(&|it| it.seed = 7),
+            "`document-level sample` was 6 units, whole, of seed 7, and is 6 units, whole, of seed 0 now",
+        ),
+        (&|| certify(&|it| it.documents = Some(5)), "was 5 units, whole, of seed 0"),
+        (
+            &|| certify(&|it| it.unit = crate::config::Units::Document),
+            "`token-level sample` was none",
+        ),
+        (&|| certify(&|it| it.scored = crate::config::Scored::Block), "was 6 units, a block each"),
+        (&|| certify(&|it| it.stride = 16), "`certify.stride` was 16, and is 8 now"),
+        (&|| certify(&|it| it.top_k = vec![2]), "`certify.top_k` was [2], and is [1] now"),
+        (&|| certify(&|it| it.configurations = 1), "`certify.configurations` was 1, and is 2 now"),
+        (&|| remove("model.sublora"), "cannot read `"),
+        (&|| copy("scores.safetensors"), "scores.safetensors` is another file"),
+        (&|| remove("compression.json"), "compression.json"),
+        (
+            &|| {
+                copy("model.sublora");
+                copy("scores.safetensors");
+                copy("certificate.json");
+            },
+            "`model.sublora` was trained with other settings",
+        ),
+    ];
+    for (damage, reason) in cases {
+        damage();
+        let record = sweep.collect().unwrap();
+        assert_eq!(statuses(&record), [Failed, Finished], "{reason}");
+        let failure = record.runs[0].failure.as_deref().unwrap();
+        assert!(failure.contains(reason), "{failure}\nfor {reason}");
+        let is_other = |it: &crate::Best| it.run == "dense-d16-s3";
+        assert!(record.choice.best.iter().all(is_other), "{:?}", record.choice.best);
+        // The next call makes it what it was.
+        assert_eq!(sweep.run(jobs(1)).unwrap(), whole, "{reason}");
+        assert!(files(&ours) == made, "{reason}");
+    }
+    // What cannot be made again is left alone and said.
+    std::fs::write(ours.join("seconds.json"), "none").unwrap();
+    let record = sweep.collect().unwrap();
+    assert_eq!(statuses(&record), [Failed, Finished]);
+    let failure = record.runs[0].failure.as_deref().unwrap();
+    assert!(failure.contains("is no valid record of seconds"), "{failure}");
 }
 
 #[test]
@@ -351,9 +417,23 @@ fn what_is_wrong_is_found_before_a_folder_is_written() {
         ("run.train.seq=17", "`train.seq` is 17, expected at most the model's context"),
         ("run.certify.top_k=[300]", "`certify.top_k` is [300]"),
         ("run.model.size=tyny", "unknown model size `tyny`"),
+        (
+            "intrinsic_dim=[16, 100000]",
+            "mode `plain`: the intrinsic dimension is 100000, expected at most the ambient dimension",
+        ),
+        (
+            "mode=[{ name = \"b-heavy\", allocation_mode = \"fixed\", allocation_ratio = 1.5 }]",
+            "mode `b-heavy`: the ratio is 1.5, expected 0 to 1",
+        ),
+        (
+            "mode=[{ name = \"a-only\", allocation_mode = \"fixed\", allocation_ratio = 0 }]\nintrinsic_dim=[100]",
+            // Rank 2 of 16 numbers on query, value and head.
+            "mode `a-only`: A of all layers has 96 parameters, expected at least its 100 coordinates",
+        ),
     ];
     for (change, reason) in cases {
-        let error = sweep(folder.clone(), &corpus, &[change], &()).run(jobs(1)).unwrap_err();
+        let changes: Vec<&str> = change.lines().collect();
+        let error = sweep(folder.clone(), &corpus, &changes, &()).run(jobs(1)).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
         assert!(!folder.exists(), "{change}");
     }
