@@ -13,10 +13,9 @@ fn npy(values: &[f32], [count, rows, cols]: [usize; 3], is_fortran: bool) -> Vec
     let mut bytes = b"\x93NUMPY\x01\0".to_vec();
     bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
     bytes.extend(header.as_bytes());
-    let place = |at: usize| match is_fortran {
-        true => (at % count * rows + at / count % rows) * cols + at / (count * rows),
-        false => at,
-    };
+    // Of the elements in the order of the file: the places in C's order.
+    let fortran = |at: usize| (at % count * rows + at / count % rows) * cols + at / (count * rows);
+    let place = |at: usize| if is_fortran { fortran(at) } else { at };
     bytes.extend((0..values.len()).flat_map(|at| values[place(at)].to_le_bytes()));
     bytes
 }
@@ -31,10 +30,10 @@ fn a_matrix_of_a_stack_is_read_alone_where_the_file_has_it_in_one_piece() {
         let file = Checkpoint::open(&path).unwrap();
         let parts = quick().select(file.tensors(), false).into_iter().flatten().flatten();
         let readings = Reading::all(&parts.collect::<Vec<_>>(), &file);
-        let parts: Vec<_> = readings.into_iter().map(|it| it.parts).collect();
+        let parts: Vec<_> = readings.into_iter().map(|it| it.parts.len()).collect();
         (parts, quick().run(&path, None, &()).unwrap())
     });
-    assert_eq!((c.0, fortran.0), (vec![0..1, 1..2, 2..3], vec![0..3]));
+    assert_eq!((c.0, fortran.0), (vec![1, 1, 1], vec![3]));
     let records = |report: &SpectralReport| -> Vec<_> {
         report.matrices.iter().map(|it| (it.name.clone(), it.record.clone())).collect()
     };
