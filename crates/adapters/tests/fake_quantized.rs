@@ -8,33 +8,11 @@ use adapters::{
 };
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use counter_rng::Key;
-use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy};
+use gpt2_model::cross_entropy;
 use quantizers::{Affine, BitWidth, Granularity, Nf4, Operand, Quantizer};
+use small::{bits, floats, plain, tokens};
 
-fn bits(bits: u8) -> BitWidth {
-    BitWidth::new(bits).unwrap()
-}
-
-fn plain(device: &Device) -> PlainGpt2 {
-    let config = Gpt2Config {
-        vocab_size: 19,
-        n_positions: 8,
-        n_embd: 12,
-        n_layer: 2,
-        n_head: 3,
-        ..Gpt2Config::default()
-    };
-    PlainGpt2::random(&config, Key::from_seed(3), device).unwrap()
-}
-
-fn tokens(device: &Device) -> Tensor<2, Int> {
-    Tensor::<1, Int>::arange(1..17, device).reshape([2, 8])
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.inner().into_data().iter::<f32>().collect()
-}
+mod small;
 
 /// Inputs with one scale a tensor, which has to be calibrated.
 fn static_inputs() -> FakeQuantConfig {

@@ -16,17 +16,12 @@ use quantizers::{
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use small::{bits, floats};
 
-fn bits(bits: u8) -> BitWidth {
-    BitWidth::new(bits).unwrap()
-}
+mod small;
 
 fn device() -> Device {
     Device::default().autodiff()
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.inner().into_data().iter::<f32>().collect()
 }
 
 fn normal(seed: u64, len: usize) -> Vec<f32> {
@@ -102,19 +97,11 @@ fn calibrated_gradients_are_clipped_and_uncalibrated_widths_pass() {
 }
 
 fn model(config: &FakeQuantConfig) -> FakeQuantizedGpt2 {
-    let shape = Gpt2Config {
-        vocab_size: 19,
-        n_positions: 8,
-        n_embd: 12,
-        n_layer: 2,
-        n_head: 3,
-        ..Gpt2Config::default()
-    };
-    config.apply(PlainGpt2::random(&shape, Key::from_seed(3), &device()).unwrap()).unwrap()
+    config.apply(small::plain(&device())).unwrap()
 }
 
 fn tokens() -> Tensor<2, Int> {
-    Tensor::<1, Int>::arange(1..17, &device()).reshape([2, 8])
+    small::tokens(&device())
 }
 
 #[test]

@@ -44,14 +44,19 @@ impl<'a> Weights<'a> {
     /// If there are no or too few or too many values, or one is not finite.
     pub fn kernel(values: &'a [f32], shape: [usize; 4]) -> Result<Self, SpectrumError> {
         check(values, &shape)?;
-        let [a, b, c, d] = shape;
-        if a + b < c + d {
-            let slices = values.chunks(c * d).map(Cow::Borrowed).collect();
-            return Ok(Self { slices, shape: [c, d], scale: 0.5 });
-        }
-        let place = |place: usize| values[place..].iter().copied().step_by(c * d).collect();
-        let slices = (0..c * d).map(|p| Cow::Owned(place(p))).collect();
-        Ok(Self { slices, shape: [a, b], scale: 0.5 })
+        let (sides, places) = Self::kernel_sides(shape);
+        let slices = if sides == [shape[0], shape[1]] {
+            let place = |place: usize| values[place..].iter().copied().step_by(places).collect();
+            (0..places).map(|it| Cow::Owned(place(it))).collect()
+        } else {
+            values.chunks(sides[0] * sides[1]).map(Cow::Borrowed).collect()
+        };
+        Ok(Self { slices, shape: sides, scale: 0.5 })
+    }
+
+    /// Sides of the matrices of a convolution kernel of this shape, and how many places it has.
+    pub fn kernel_sides([a, b, c, d]: [usize; 4]) -> ([usize; 2], usize) {
+        if a + b < c + d { ([c, d], a * b) } else { ([a, b], c * d) }
     }
 
     /// The matrices of a convolution kernel apart, in the order of their places.
@@ -155,6 +160,7 @@ mod tests {
             slices,
             [[0.0, 10.0, 100.0, 110.0, 200.0, 210.0], [1.0, 11.0, 101.0, 111.0, 201.0, 211.0]]
         );
+        assert_eq!(Weights::kernel_sides([2, 2, 2, 2]), ([2, 2], 4));
         let last = Weights::kernel(&values, [1, 2, 3, 2]).unwrap();
         assert_eq!(last.shape(), [3, 2]);
         assert!(last.slices().eq([&values[..6], &values[6..]]));

@@ -267,7 +267,7 @@ pub(crate) struct Generate {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Quantize {
-    /// A safetensors file, or a folder with `model.safetensors` or its shards
+    /// A file, an index or a folder: safetensors, PyTorch, ONNX, NumPy; written as safetensors
     pub(crate) checkpoint: PathBuf,
     /// Folder of the quantised checkpoint
     #[arg(long, value_name = "DIR")]

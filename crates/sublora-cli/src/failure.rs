@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::ErrorKind;
 
+use sublora::weight_files;
+
 /// An error as the user sees it.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -113,31 +115,40 @@ impl From<sublora::Error> for Failure {
     }
 }
 
+fn weights_hint(error: &weight_files::Error) -> &'static str {
+    use weight_files::{Error, FileFault, PickleFault};
+    match error {
+        Error::UnknownFormat { .. } | Error::NoWeights { .. } => {
+            "`.safetensors`, `.bin`, `.pt`, `.onnx`, `.npy`, `.npz`, an `.index.json`, or a folder with one"
+        }
+        Error::SeveralWeights { .. } => "name one of the files",
+        Error::Io { .. } => PATH,
+        Error::File { fault: FileFault::Pickle(PickleFault::Global(_)), .. } => {
+            "a file of `torch.save(model.state_dict(), FILE)` has weights alone"
+        }
+        _ => "the file is damaged, or holds what is not read; get it again",
+    }
+}
+
+fn is_missing_weights(error: &weight_files::Error) -> bool {
+    matches!(error, weight_files::Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+}
+
 impl From<sublora::SpectralError> for Failure {
     fn from(error: sublora::SpectralError) -> Self {
         use sublora::SpectralError as Error;
-        use sublora::weight_files::{Error as Weights, FileFault, PickleFault};
         let hint = match &error {
-            Error::Weights(Weights::UnknownFormat { .. } | Weights::NoWeights { .. }) => {
-                "`.safetensors`, `.bin`, `.pt`, `.onnx`, `.npy`, `.npz`, an `.index.json`, or a folder with one"
-            }
-            Error::Weights(Weights::SeveralWeights { .. }) => "name one of the files",
-            Error::Weights(Weights::Io { .. }) | Error::File(_) => PATH,
-            Error::Weights(Weights::File {
-                fault: FileFault::Pickle(PickleFault::Global(_)),
-                ..
-            }) => "a file of `torch.save(model.state_dict(), FILE)` has weights alone",
-            Error::Weights(_) => "the file is damaged, or holds what is not read; get it again",
+            Error::Weights(error) => weights_hint(error),
+            Error::File(_) => PATH,
             Error::Interrupted => "with `--out`, the same command goes on",
             Error::OtherMode { .. } => "`--mode` chooses it",
             _ => "`sublora spectral --help` lists widths and granularities",
         };
-        let kind = match &error {
-            Error::Weights(Weights::Io { source, .. }) => Some(source.kind()),
-            Error::File(file) => Some(file.source.kind()),
-            _ => None,
+        let is_missing = match &error {
+            Error::Weights(error) => is_missing_weights(error),
+            Error::File(file) => file.source.kind() == ErrorKind::NotFound,
+            _ => false,
         };
-        let is_missing = kind == Some(ErrorKind::NotFound);
         let interrupted = matches!(error, Error::Interrupted);
         Self { is_missing, interrupted, ..Self::new(error, hint) }
     }
@@ -149,12 +160,8 @@ impl From<sublora::QuantizeError> for Failure {
         use sublora::quantizers::QuantizerError;
         let hint = match &error {
             Error::OutExists(_) => "`--out` names a folder that is not there yet",
-            Error::NoWeights(_) => {
-                "a folder as `save_pretrained` of transformers writes it, or one safetensors file"
-            }
-            Error::NotSafetensors { .. } | Error::Json { .. } => {
-                "the file is damaged or something else; get it again"
-            }
+            Error::Weights(error) => weights_hint(error),
+            Error::NotKept { .. } => "save the checkpoint without such tensors, or as safetensors",
             Error::File(_) => PATH,
             Error::Tensor { source: QuantizerError::GroupSize { .. }, .. } => {
                 "`--granularity group:N:pad` lets the last group of an output be short"
@@ -165,8 +172,11 @@ impl From<sublora::QuantizeError> for Failure {
             Error::Interrupted => "the same command begins anew",
             _ => "`sublora quantize --help` lists grids, ranges and granularities",
         };
-        let is_missing =
-            matches!(&error, Error::File(file) if file.source.kind() == ErrorKind::NotFound);
+        let is_missing = match &error {
+            Error::Weights(error) => is_missing_weights(error),
+            Error::File(file) => file.source.kind() == ErrorKind::NotFound,
+            _ => false,
+        };
         let interrupted = matches!(error, Error::Interrupted);
         Self { is_missing, interrupted, ..Self::new(error, hint) }
     }

@@ -1,17 +1,18 @@
 //! A checkpoint with its matrices fake-quantised, and what that did to them.
 //!
-//! The weights of a safetensors file, or of a folder of Hugging Face, come out with the names, shapes
-//! and element types they had, as the values that their codes stand for, cast back to that type; a
-//! value beyond its end becomes its end. Whatever opens the one opens the other.
+//! The weights of a file, or of a folder of Hugging Face, come out with the names, shapes and element
+//! types they had, as the values that their codes stand for, cast back to that type; a value beyond its
+//! end becomes its end. What is written is safetensors: a file for each that is read, so that whatever
+//! opens the one opens the other, or one in place of those of another format.
 //!
 //! The pass holds one tensor at a time, in a few copies. Tensors that are left alone are copied byte
-//! for byte, NaN included, and so is the header of a file.
+//! for byte, NaN included, and so is the header of a safetensors file.
 
 mod error;
 mod files;
+mod output;
 mod plan;
 mod report;
-mod tensor_file;
 mod values;
 
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use quantizers::{
     AnyGrid, AnyRange, BitWidth, Granularity, Half, Mse, Operand, Quantizer, Symmetric,
 };
 use serde::{Deserialize, Serialize};
+use weight_files::{Checkpoint, TensorInfo};
 
 pub use error::QuantizeError;
 pub use plan::{Orientation, Reason};
@@ -30,9 +32,9 @@ pub use report::{QuantizedCheckpoint, QuantizedTensor, UntouchedTensor};
 
 use crate::{Error, FileError, Progress};
 use files::Files;
+use output::Output;
 use plan::Plan;
 use report::{Errors, Tally};
-use tensor_file::TensorFile;
 use values::FloatType;
 
 /// How to quantise a checkpoint. The default is symmetric, 4 bits, groups of 64, least squared
@@ -87,9 +89,9 @@ impl QuantizeCheckpoint {
         crate::config::overridden(self, overrides)
     }
 
-    /// Writes `checkpoint`, a safetensors file or a folder with `model.safetensors` or its shards, as
-    /// the new folder `out`, and with it the other files of the folder; weights in other formats, which
-    /// would not be quantised, stay behind. The folder appears whole or not at all.
+    /// Writes `checkpoint`, a file with weights, the index of several or a folder with either, as the new
+    /// folder `out`, and with it the other files of the folder; weights in further formats, which would
+    /// not be quantised, stay behind. The folder appears whole or not at all.
     ///
     /// # Errors
     /// The first thing wrong with the settings, the checkpoint or one of its tensors, an `out` that
@@ -105,18 +107,10 @@ impl QuantizeCheckpoint {
         }
         self.grid.as_dyn().codes(self.bits)?;
         self.granularity.groups(Operand::Weight, [0, 0])?; // all that does not hang on the shape
-        let files = Files::of(checkpoint)?;
-        let opened = files.weights.iter().map(|path| TensorFile::open(path));
-        let opened = opened.collect::<Result<Vec<_>, _>>()?;
-        let tensors = opened.iter().flat_map(TensorFile::tensors);
-        let shapes = tensors.map(|tensor| (tensor.name.as_str(), &tensor.shape[..]));
-        let orientation = self.orientation.resolved(shapes);
-        let how = Self { orientation, ..self.clone() };
-        let mut shards = Vec::new();
-        for file in opened {
-            let plans = how.plans(&file)?;
-            shards.push((file, plans));
-        }
+        let mut weights = Checkpoint::open(checkpoint)?;
+        let files = Files::beside(&weights, checkpoint)?;
+        let outputs = Output::all(&weights)?;
+        let plans = self.plans(&weights)?;
 
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
@@ -127,12 +121,11 @@ impl QuantizeCheckpoint {
         let made = staged.path().join("checkpoint");
         fs::create_dir(&made).map_err(FileError::at("create", &made))?;
 
-        let total = shards.iter().map(|(_, plans)| plans.len() as u64).sum();
-        progress.begin("quantize", "tensors", total);
+        progress.begin("quantize", "tensors", plans.len() as u64);
         let mut tally = Tally::default();
-        for (file, plans) in &mut shards {
-            let path = made.join(file.name());
-            self.write(file, plans, &path, &mut tally, progress)?;
+        for output in &outputs {
+            let path = made.join(&output.name);
+            self.write(output, &mut weights, &plans, &path, &mut tally, progress)?;
         }
         progress.end();
         for path in &files.others {
@@ -143,11 +136,14 @@ impl QuantizeCheckpoint {
         Ok(tally.finish(files.left_out))
     }
 
-    /// What becomes of each tensor of `file`, with the groups of all known to come out even.
-    fn plans(&self, file: &TensorFile) -> Result<Vec<Plan>, QuantizeError> {
+    /// What becomes of each tensor, with the groups of all known to come out even.
+    fn plans(&self, weights: &Checkpoint) -> Result<Vec<Plan>, QuantizeError> {
+        let shapes = weights.tensors().iter().map(|it| (it.name.as_str(), &it.shape[..]));
+        let orientation = self.orientation.resolved(shapes);
+        let how = Self { orientation, ..self.clone() };
         let mut plans = Vec::new();
-        for tensor in file.tensors() {
-            let plan = self.plan(&tensor.name, tensor.dtype, &tensor.shape);
+        for tensor in weights.tensors() {
+            let plan = how.plan(tensor);
             if let Plan::Quantize { operand, shape, .. } = plan {
                 let fit = self.quantizer(operand).groups(shape);
                 fit.map_err(QuantizeError::tensor(&tensor.name))?;
@@ -159,7 +155,8 @@ impl QuantizeCheckpoint {
 
     fn write(
         &self,
-        file: &mut TensorFile,
+        output: &Output,
+        weights: &mut Checkpoint,
         plans: &[Plan],
         path: &Path,
         tally: &mut Tally,
@@ -168,26 +165,27 @@ impl QuantizeCheckpoint {
         let at = || FileError::at("write", path);
         let out = File::create_new(path).map_err(at())?;
         let mut writer = BufWriter::with_capacity(1 << 20, &out);
-        writer.write_all(file.header()).map_err(at())?;
-        for (index, plan) in plans.iter().enumerate() {
-            if progress.update(tally.len(), &file.tensors()[index].name).is_break() {
+        writer.write_all(&output.header).map_err(at())?;
+        let (mut bytes, mut values) = (Vec::new(), Vec::new());
+        for &index in &output.tensors {
+            if progress.update(tally.len(), &weights.tensors()[index].name).is_break() {
                 return Err(QuantizeError::Interrupted);
             }
-            match *plan {
+            match plans[index] {
                 Plan::Leave(reason) => {
-                    file.copy(index, &mut writer, path)?;
-                    tally.leave(&file.tensors()[index], reason);
+                    weights.read_bytes(index, &mut bytes)?;
+                    tally.leave(&weights.tensors()[index], bytes.len(), reason);
                 }
                 Plan::Quantize { float, operand, shape } => {
-                    let bytes = file.read(index)?;
-                    let tensor = &file.tensors()[index];
-                    let (bytes, report) = self
-                        .quantize(float, operand, shape, bytes, &tensor.name)
-                        .map_err(QuantizeError::tensor(&tensor.name))?;
-                    writer.write_all(&bytes).map_err(at())?;
+                    weights.read(index, &mut values)?;
+                    let tensor = &weights.tensors()[index];
+                    let quantized = self.quantize(float, operand, shape, &values, tensor);
+                    let report;
+                    (bytes, report) = quantized.map_err(QuantizeError::tensor(&tensor.name))?;
                     tally.quantize(report);
                 }
             }
+            writer.write_all(&bytes).map_err(at())?;
         }
         writer.flush().map_err(at())?;
         out.sync_all().map_err(at())?;
@@ -200,21 +198,19 @@ impl QuantizeCheckpoint {
         float: FloatType,
         operand: Operand,
         shape: [usize; 2],
-        bytes: Vec<u8>,
-        name: &str,
+        values: &[f32],
+        tensor: &TensorInfo,
     ) -> Result<(Vec<u8>, (QuantizedTensor, Errors)), quantizers::QuantizerError> {
-        let values = float.decode(&bytes);
-        drop(bytes);
         let quantizer = self.quantizer(operand);
-        let params = quantizer.fit(&values, shape)?;
+        let params = quantizer.fit(values, shape)?;
         let mut quantized = vec![0.0; values.len()];
-        quantizer.fake_quantize_into(&values, shape, &params, &mut quantized)?;
-        let codes = quantizer.distortion(&values, shape, &params)?;
-        let bytes = float.encode(&quantized);
-        let errors = Errors::between(&values, &float.decode(&bytes));
+        quantizer.fake_quantize_into(values, shape, &params, &mut quantized)?;
+        let codes = quantizer.distortion(values, shape, &params)?;
+        let bytes = float.encode(&mut quantized);
+        let errors = Errors::between(values, &quantized);
         let report = QuantizedTensor {
-            name: name.to_owned(),
-            dtype: float.name().to_owned(),
+            name: tensor.name.clone(),
+            dtype: tensor.dtype.to_string(),
             shape,
             operand,
             distortion: errors.distortion(codes.levels, codes.clipped, codes.bits_per_value),

@@ -9,6 +9,7 @@ mod gate;
 mod layer;
 mod outputs;
 mod page;
+mod reading;
 mod record;
 mod selection;
 mod study;

@@ -46,6 +46,8 @@ pub struct Checkpoint {
     tensors: Vec<TensorInfo>,
     /// Of each tensor, the number of its file and its number in that file.
     places: Vec<(usize, usize)>,
+    /// What names the files, if there is such.
+    index: Option<PathBuf>,
     /// Elements of the last tensor as they are in the file, to be used again.
     bytes: Vec<u8>,
 }
@@ -81,17 +83,18 @@ impl Checkpoint {
             }
             files.push((path, elements));
         }
-        if let Some((index, promised)) = promised {
-            let missing =
-                promised.into_iter().find(|(tensor, path)| seen.get(tensor) != Some(path));
+        let (index, promised) = promised.unzip();
+        if let Some(index) = &index {
+            let mut promised = promised.into_iter().flatten();
+            let missing = promised.find(|(tensor, path)| seen.get(tensor) != Some(path));
             if let Some((tensor, path)) = missing {
                 let shard = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                return Err(Error::file(&index)(FileFault::MissingTensor { tensor, shard }));
+                return Err(Error::file(index)(FileFault::MissingTensor { tensor, shard }));
             }
         }
         all.sort_by(|(a, _), (b, _)| order::natural(&a.name, &b.name));
         let (tensors, places) = all.into_iter().unzip();
-        Ok(Self { files, tensors, places, bytes: Vec::new() })
+        Ok(Self { files, tensors, places, index, bytes: Vec::new() })
     }
 
     /// Every tensor.
@@ -110,6 +113,11 @@ impl Checkpoint {
     /// The files with the weights.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| &**path)
+    }
+
+    /// The file that names the files with the weights, if they were found by one.
+    pub fn index(&self) -> Option<&Path> {
+        self.index.as_deref()
     }
 
     /// Replaces `values` by those of tensor number `index`, in row-major order.

@@ -185,6 +185,8 @@ fn the_order_of_a_file_is_that_of_its_elements() {
         assert_eq!(names, header.offset_keys());
     }
     assert!(checkpoint.tensors_of(2).is_empty());
+    assert!(checkpoint.index().unwrap().ends_with("sharded/model.safetensors.index.json"));
+    assert_eq!(Checkpoint::open(&fixture("model.safetensors")).unwrap().index(), None);
 }
 
 #[test]

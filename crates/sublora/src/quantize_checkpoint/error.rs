@@ -1,7 +1,6 @@
 //! Why a checkpoint was not quantised.
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use quantizers::QuantizerError;
 use thiserror::Error;
@@ -15,27 +14,20 @@ pub enum QuantizeError {
     /// The folder to write is there already.
     #[error("`{0}` exists, expected the name of a new folder")]
     OutExists(PathBuf),
-    /// A folder without safetensors.
-    #[error(
-        "`{0}` holds no weights, expected `model.safetensors` or `model.safetensors.index.json`"
-    )]
-    NoWeights(PathBuf),
-    /// A JSON file of the folder is not what it should be.
-    #[error("`{path}` cannot be read: {reason}")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        reason: String,
+    /// A checkpoint that cannot be read.
+    #[error(transparent)]
+    Weights(#[from] weight_files::Error),
+    /// A tensor of another format that a safetensors file has no type for.
+    #[error("tensor `{name}`: there is no way to keep {dtype} elements in a safetensors file")]
+    NotKept {
+        /// Its name.
+        name: String,
+        /// Type of its elements.
+        dtype: String,
     },
-    /// A file is no safetensors file.
-    #[error("`{path}` is no valid safetensors file: {reason}")]
-    NotSafetensors {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// A list of tensors that a safetensors file cannot have.
+    #[error("the tensors do not fit into a safetensors file: {0}")]
+    Header(#[from] safetensors::SafeTensorError),
     /// See [`FileError`].
     #[error(transparent)]
     File(#[from] FileError),
@@ -59,13 +51,5 @@ impl QuantizeError {
     pub(super) fn tensor(name: &str) -> impl FnOnce(QuantizerError) -> Self {
         let name = name.to_owned();
         move |source| Self::Tensor { name, source }
-    }
-
-    pub(super) fn json(path: &Path, reason: impl Display) -> Self {
-        Self::Json { path: path.to_owned(), reason: reason.to_string() }
-    }
-
-    pub(super) fn not_safetensors(path: &Path, reason: impl Display) -> Self {
-        Self::NotSafetensors { path: path.to_owned(), reason: reason.to_string() }
     }
 }

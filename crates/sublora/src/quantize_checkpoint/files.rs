@@ -1,20 +1,16 @@
-//! The files of a checkpoint: those with weights, those to copy, and those to leave out.
+//! The files beside the weights of a checkpoint: those to copy, and those to leave out.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use weight_files::Checkpoint;
 
-use super::QuantizeError;
+use super::output::is_safetensors;
 use crate::FileError;
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-
-/// Endings of files with weights. What is left of them beside the safetensors in use would go
-/// unquantised into the new folder, and be opened by some.
-const WEIGHTS: [&str; 11] = [
+/// Endings of files with weights. What is left of them beside the weights in use would go unquantised
+/// into the new folder, and be opened by some.
+const WEIGHTS: [&str; 15] = [
     "safetensors",
     "bin",
     "h5",
@@ -24,74 +20,48 @@ const WEIGHTS: [&str; 11] = [
     "pth",
     "ckpt",
     "onnx",
+    "onnx_data",
+    "onnx.data",
+    "npy",
+    "npz",
     "gguf",
     "index.json",
 ];
 
-/// A checkpoint on disk.
+/// What lies beside the weights.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// Safetensors files, by name.
-    pub(super) weights: Vec<PathBuf>,
-    /// What else belongs to it.
+    /// What belongs to the checkpoint.
     pub(super) others: Vec<PathBuf>,
     /// Names of weights in other formats and of folders.
     pub(super) left_out: Vec<String>,
 }
 
 impl Files {
-    pub(super) fn of(checkpoint: &Path) -> Result<Self, QuantizeError> {
-        let at = || FileError::at("open", checkpoint);
-        if !fs::metadata(checkpoint).map_err(at())?.is_dir() {
+    /// Of `checkpoint`, which was opened at `path`.
+    pub(super) fn beside(checkpoint: &Checkpoint, path: &Path) -> Result<Self, FileError> {
+        let index = checkpoint.index().filter(|_| checkpoint.files().all(is_safetensors));
+        if !path.is_dir() {
             // What says how to read the file, if it is there.
-            let config = checkpoint.with_file_name("config.json");
-            return Ok(Self {
-                weights: vec![checkpoint.to_owned()],
-                others: Some(config).filter(|it| it.is_file()).into_iter().collect(),
-                left_out: Vec::new(),
-            });
+            let config = path.with_file_name("config.json");
+            let config = Some(config).filter(|it| it.is_file());
+            let others = config.into_iter().chain(index.map(Path::to_owned)).collect();
+            return Ok(Self { others, left_out: Vec::new() });
         }
-        let weights = weights(checkpoint)?;
-        let is_sharded = !weights.contains(&checkpoint.join(SINGLE));
+        let at = || FileError::at("open", path);
         let (mut others, mut left_out) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(checkpoint).map_err(at())? {
+        for entry in fs::read_dir(path).map_err(at())? {
             let path = entry.map_err(at())?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_ours = weights.contains(&path);
-            let is_index = is_sharded && name == INDEX;
             let is_weights = WEIGHTS.iter().any(|ending| name.ends_with(&format!(".{ending}")));
-            if is_index || (path.is_file() && !is_weights) {
+            if index == Some(&path) || (path.is_file() && !is_weights) {
                 others.push(path);
-            } else if !is_ours {
+            } else if checkpoint.files().all(|it| it != path) {
                 left_out.push(name);
             }
         }
         others.sort();
         left_out.sort();
-        Ok(Self { weights, others, left_out })
+        Ok(Self { others, left_out })
     }
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-fn weights(folder: &Path) -> Result<Vec<PathBuf>, QuantizeError> {
-    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-    if single.is_file() {
-        return Ok(vec![single]);
-    }
-    if !index.is_file() {
-        return Err(QuantizeError::NoWeights(folder.to_owned()));
-    }
-    let text = fs::read_to_string(&index).map_err(FileError::at("read", &index))?;
-    let parsed: Index =
-        serde_json::from_str(&text).map_err(|error| QuantizeError::json(&index, error))?;
-    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    let in_folder = |name: String| match Path::new(&name).components().collect::<Vec<_>>()[..] {
-        [Component::Normal(file)] => Ok(folder.join(file)),
-        _ => Err(QuantizeError::json(&index, format!("`{name}` is no file name"))),
-    };
-    names.into_iter().map(in_folder).collect()
 }

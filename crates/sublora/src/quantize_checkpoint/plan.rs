@@ -3,9 +3,9 @@
 use std::fmt;
 
 use quantizers::{Granularity, Operand};
-use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use subspace_projectors::name_matches;
+use weight_files::TensorInfo;
 
 use super::QuantizeCheckpoint;
 use super::values::FloatType;
@@ -93,12 +93,15 @@ pub(super) enum Plan {
 
 impl QuantizeCheckpoint {
     /// With the orientation resolved.
-    pub(super) fn plan(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Plan {
+    pub(super) fn plan(&self, tensor: &TensorInfo) -> Plan {
+        let name = &tensor.name;
         if self.skip.iter().any(|pattern| name_matches(pattern, name)) {
             return Plan::Leave(Reason::Listed);
         }
-        let Some(float) = FloatType::of(dtype) else { return Plan::Leave(Reason::ElementType) };
-        let &[rows, cols] = shape else { return Plan::Leave(Reason::NotAMatrix) };
+        let Some(float) = FloatType::of(&tensor.dtype) else {
+            return Plan::Leave(Reason::ElementType);
+        };
+        let [rows, cols] = tensor.shape[..] else { return Plan::Leave(Reason::NotAMatrix) };
         if rows < 2 || cols < 2 {
             return Plan::Leave(Reason::Thin);
         }

@@ -2,9 +2,9 @@
 
 use quantizers::{Distortion, Operand};
 use serde::{Deserialize, Serialize};
+use weight_files::TensorInfo;
 
 use super::Reason;
-use super::tensor_file::Tensor;
 
 /// A matrix that was quantised.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,10 +120,11 @@ impl Tally {
         self.quantized.push(tensor);
     }
 
-    pub(super) fn leave(&mut self, tensor: &Tensor, reason: Reason) {
+    /// A tensor of so many bytes.
+    pub(super) fn leave(&mut self, tensor: &TensorInfo, bytes: usize, reason: Reason) {
         let (name, dtype) = (tensor.name.clone(), tensor.dtype.to_string());
-        self.untouched_values += tensor.shape.iter().product::<usize>();
-        self.untouched_bits += 8.0 * tensor.len as f64;
+        self.untouched_values += tensor.elements();
+        self.untouched_bits += 8.0 * bytes as f64;
         self.untouched.push(UntouchedTensor { name, dtype, shape: tensor.shape.clone(), reason });
     }
 

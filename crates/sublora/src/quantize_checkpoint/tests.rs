@@ -64,6 +64,15 @@ fn error(how: &QuantizeCheckpoint, bytes: &[u8]) -> String {
     error.to_string().replace(&dir.path().display().to_string(), "")
 }
 
+/// A tensor of a written file, in single precision.
+fn read(path: &Path, name: &str) -> Vec<f32> {
+    let mut checkpoint = Checkpoint::open(path).unwrap();
+    let index = checkpoint.tensors().iter().position(|it| it.name == name).unwrap();
+    let mut values = Vec::new();
+    checkpoint.read(index, &mut values).unwrap();
+    values
+}
+
 fn waves(len: usize) -> Vec<f32> {
     (0..len).map(|index| (0.7 * index as f32).sin() * (1.0 + (index % 5) as f32)).collect()
 }
@@ -76,10 +85,7 @@ fn two_bits_by_hand() {
     let (_dir, source, out) = folder(&[("model.safetensors", &file(&entries))]);
     let report = how(2, "channel").run(&source, &out, &()).unwrap();
     // The columns 1, -0.75, 0.125 and 0.25, 0, -0.25 have the scales 1 and 0.25.
-    let bytes = fs::read(out.join("model.safetensors")).unwrap();
-    let written = SafeTensors::deserialize(&bytes).unwrap();
-    let written = FloatType::F32.decode(written.tensor(entries[0].0).unwrap().data());
-    assert_eq!(written, [1.0, 0.25, -1.0, 0.0, 0.0, -0.25]);
+    assert_eq!(read(&out, entries[0].0), [1.0, 0.25, -1.0, 0.0, 0.0, -0.25]);
     let Distortion { levels, sqnr_db, relative_error, zeros, clipped, bits_per_value } =
         report.quantized[0].distortion;
     assert_eq!(report.quantized[0].operand, Operand::Weight);
@@ -134,13 +140,17 @@ fn values_are_those_of_the_quantizer_and_the_rest_is_copied() {
     let how = how(3, "group:4");
     let report = how.run(&source, &out, &()).unwrap();
 
-    let read = fs::read(out.join("model.safetensors")).unwrap();
+    let output = fs::read(out.join("model.safetensors")).unwrap();
     let header = bytes.len() - SafeTensors::read_metadata(&bytes).unwrap().1.data_len();
-    assert_eq!(read[..header], bytes[..header]);
-    let written = SafeTensors::deserialize(&read).unwrap();
+    assert_eq!(output[..header], bytes[..header]);
+    let written = SafeTensors::deserialize(&output).unwrap();
     for tensor in &report.quantized {
-        let (_, dtype, shape, bytes) = entries.iter().find(|it| it.0 == tensor.name).unwrap();
-        let float = FloatType::of(*dtype).unwrap();
+        let (_, dtype, shape, _) = entries.iter().find(|it| it.0 == tensor.name).unwrap();
+        let float = match dtype {
+            Dtype::F32 => FloatType::F32,
+            Dtype::F16 => FloatType::F16,
+            _ => FloatType::Bf16,
+        };
         let operand = if tensor.name.contains("c_proj") {
             Operand::Weight
         } else {
@@ -154,12 +164,12 @@ fn values_are_those_of_the_quantizer_and_the_rest_is_copied() {
             range: MinMax {}.into(),
             emulate: None,
         };
-        let (values, shape) = (float.decode(bytes), [shape[0], shape[1]]);
+        let (values, shape) = (read(&source, &tensor.name), [shape[0], shape[1]]);
         let params = quantizer.fit(&values, shape).unwrap();
         let mut expected = vec![0.0; values.len()];
         quantizer.fake_quantize_into(&values, shape, &params, &mut expected).unwrap();
-        assert_eq!(written.tensor(&tensor.name).unwrap().data(), float.encode(&expected));
-        assert_eq!((tensor.operand, tensor.dtype.as_str()), (operand, float.name()));
+        assert_eq!(written.tensor(&tensor.name).unwrap().data(), float.encode(&mut expected));
+        assert_eq!((tensor.operand, &tensor.dtype), (operand, &dtype.to_string()));
         assert!((tensor.distortion.bits_per_value - 7.0).abs() < 1e-12); // 3 + 16/4
     }
     assert_eq!(report.quantized.len(), 4);
@@ -200,7 +210,9 @@ fn which_way_round_and_what_is_left() {
     let of = |how: &QuantizeCheckpoint, name: &str, tensors: &[(&str, &[usize])]| {
         let orientation = how.orientation.resolved(tensors.iter().copied());
         let how = QuantizeCheckpoint { orientation, ..how.clone() };
-        match how.plan(name, Dtype::F32, &[4, 8]) {
+        let (_dir, source, _) =
+            folder(&[("model.safetensors", &file(&[(name, Dtype::F32, &[4, 8], vec![0; 128])]))]);
+        match how.plan(&Checkpoint::open(&source).unwrap().tensors()[0]) {
             Plan::Quantize { operand: Operand::Weight, .. } => "in x out",
             Plan::Quantize { .. } => "out x in",
             Plan::Leave(_) => "left",
@@ -272,6 +284,44 @@ fn shards_stay_shards_and_a_file_alone_is_enough() {
 }
 
 #[test]
+fn other_formats_become_one_safetensors_file() {
+    let values = waves(16);
+    // In NumPy's format: a matrix, and a list of integers.
+    let array = |descr: &str, shape: &str, data: &[u8]| {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}");
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+    };
+    let (_dir, source, out) = folder(&[
+        ("w.npy", &array("<f4", "(4, 4)", &f32s(&values))),
+        ("config.json", b"{}"),
+        ("old.h5", b"other weights"),
+    ]);
+    let report = how(4, "channel").run(&source, &out, &()).unwrap();
+    assert_eq!(
+        (&*report.quantized[0].name, &report.files_left_out[..]),
+        ("w", &["old.h5".to_owned()][..])
+    );
+    let same = file(&[("w", Dtype::F32, &[4, 4], f32s(&values))]);
+    let (_other, from, to) = folder(&[("model.safetensors", &same), ("config.json", b"{}")]);
+    how(4, "channel").run(&from, &to, &()).unwrap();
+    let written = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    assert_eq!(written(&out), written(&to));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 2, "the weights and the configuration");
+
+    let ids = source.join("ids.npy");
+    fs::write(&ids, array("<i8", "(3,)", &[7; 24])).unwrap();
+    let kept = how(4, "channel").run(&ids, &out.with_file_name("ids"), &()).unwrap();
+    assert_eq!((kept.untouched[0].reason, &*kept.untouched[0].dtype), (Reason::ElementType, "I64"));
+    let bytes = written(&out.with_file_name("ids"));
+    assert_eq!(bytes[bytes.len() - 24..], [7; 24]);
+    fs::write(&ids, array("<U3", "(1,)", &[0; 12])).unwrap();
+    let error = how(4, "channel").run(&ids, &out.with_file_name("text"), &()).unwrap_err();
+    let expected = "tensor `ids`: there is no way to keep numpy <U3 elements in a safetensors file";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn settings_and_tensors_that_do_not_go_together() {
     let matrix = |values: &[f32]| file(&[("a.weight", Dtype::F32, &[2, 6], f32s(values))]);
     let good = matrix(&waves(12));
@@ -298,21 +348,16 @@ fn settings_and_tensors_that_do_not_go_together() {
 fn files_that_are_no_checkpoint() {
     let how = how(4, "channel");
     let good = file(&[("a.weight", Dtype::F32, &[2, 2], f32s(&[1.0, 2.0, 3.0, 4.0]))]);
-    let invalid = "`/source/model.safetensors` is no valid safetensors file: ";
-    let mut header = good.clone();
-    header[8] = b'[';
     let mut long = good.clone();
     long.push(0);
     let cases = [
         (&good[..5], "5 bytes, expected at least 8"),
-        (&good[..good.len() - 1], "15 bytes of tensors, expected 16"),
-        (&long, "17 bytes of tensors, expected 16"),
-        (&[255; 20], "a header of 18446744073709551615 bytes in a file of 20"),
-        (&header, ""),
+        (&good[..good.len() - 1], "15 bytes of tensors, but the header describes 16"),
+        (&long, "17 bytes of tensors, but the header describes 16"),
+        (&[255; 20], "a header of 18446744073709551615 bytes, expected at most 12"),
     ];
     for (bytes, reason) in cases {
-        let said = error(&how, bytes);
-        assert!(said.starts_with(&format!("{invalid}{reason}")), "{said}");
+        assert_eq!(error(&how, bytes), format!("`/source/model.safetensors`: {reason}"));
     }
 
     let said = |files: &[(&str, &[u8])], place: &str| {
@@ -321,11 +366,12 @@ fn files_that_are_no_checkpoint() {
         error.replace(&dir.path().display().to_string(), "")
     };
     let index = "model.safetensors.index.json";
-    assert!(said(&[("pytorch_model.bin", b"")], "").contains("holds no weights, expected"));
+    assert!(said(&[("notes.txt", b"")], "").contains("holds no weights, expected"));
     assert!(said(&[], "none").starts_with("cannot open `/source/none`"));
     assert!(said(&[(index, b"{}")], "").contains("missing field `weight_map`"));
     let outside = br#"{"weight_map": {"a": "../model.safetensors"}}"#;
-    assert!(said(&[(index, outside)], "").ends_with("`../model.safetensors` is no file name"));
+    let expected = "`../model.safetensors` is no file with weights beside the index";
+    assert!(said(&[(index, outside)], "").ends_with(expected));
     let missing = br#"{"weight_map": {"a": "1.safetensors"}}"#;
     assert!(said(&[(index, missing)], "").starts_with("cannot open `/source/1.safetensors`"));
 }

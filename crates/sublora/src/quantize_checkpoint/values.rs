@@ -1,7 +1,7 @@
-//! Elements of a tensor as `f32`, and back.
+//! Values as elements of a tensor.
 
 use half::{bf16, f16};
-use safetensors::Dtype;
+use weight_files::Dtype;
 
 /// An element type that is quantised; little-endian in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,51 +12,40 @@ pub(super) enum FloatType {
 }
 
 impl FloatType {
-    pub(super) fn of(dtype: Dtype) -> Option<Self> {
+    pub(super) fn of(dtype: &Dtype) -> Option<Self> {
         match dtype {
             Dtype::F32 => Some(Self::F32),
             Dtype::F16 => Some(Self::F16),
-            Dtype::BF16 => Some(Self::Bf16),
+            Dtype::Bf16 => Some(Self::Bf16),
             _ => None,
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-        }
-    }
-
-    pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Self::F32 => bytes.as_chunks().0.iter().map(|&it| f32::from_le_bytes(it)).collect(),
-            Self::F16 => {
-                bytes.as_chunks().0.iter().map(|&it| f16::from_le_bytes(it).to_f32()).collect()
-            }
-            Self::Bf16 => {
-                bytes.as_chunks().0.iter().map(|&it| bf16::from_le_bytes(it).to_f32()).collect()
-            }
-        }
-    }
-
-    /// The nearest elements, ties to even; never an infinity for a finite value.
-    pub(super) fn encode(self, values: &[f32]) -> Vec<u8> {
+    /// The nearest elements, ties to even; never an infinity for a finite value. `values` become what they
+    /// stand for.
+    pub(super) fn encode(self, values: &mut [f32]) -> Vec<u8> {
         match self {
             Self::F32 => values.iter().flat_map(|it| it.to_le_bytes()).collect(),
-            Self::F16 => {
-                let max = f16::MAX.to_f32();
-                let cast = |it: &f32| f16::from_f32(it.clamp(-max, max)).to_le_bytes();
-                values.iter().flat_map(cast).collect()
-            }
-            Self::Bf16 => {
-                let max = bf16::MAX.to_f32();
-                let cast = |it: &f32| bf16::from_f32(it.clamp(-max, max)).to_le_bytes();
-                values.iter().flat_map(cast).collect()
-            }
+            Self::F16 => encode(values, f16::MAX.to_f32(), |x| {
+                let element = f16::from_f32(x);
+                (element.to_le_bytes(), element.to_f32())
+            }),
+            Self::Bf16 => encode(values, bf16::MAX.to_f32(), |x| {
+                let element = bf16::from_f32(x);
+                (element.to_le_bytes(), element.to_f32())
+            }),
         }
     }
+}
+
+fn encode(values: &mut [f32], max: f32, element: impl Fn(f32) -> ([u8; 2], f32)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for value in values {
+        let (element, rounded) = element(value.clamp(-max, max));
+        bytes.extend(element);
+        *value = rounded;
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -65,7 +54,18 @@ mod tests {
 
     #[test]
     fn what_a_type_holds_comes_back_and_the_rest_is_rounded_to_its_end() {
-        let back = |float: FloatType, x: f32| float.decode(&float.encode(&[x]))[0];
+        let back = |float: FloatType, x: f32| {
+            let mut values = [x];
+            let bytes = float.encode(&mut values);
+            let high = match (float, bytes[..].try_into()) {
+                (FloatType::F32, _) => f32::from_le_bytes(bytes[..].try_into().unwrap()),
+                (FloatType::F16, Ok(bytes)) => f16::from_le_bytes(bytes).to_f32(),
+                (FloatType::Bf16, Ok(bytes)) => bf16::from_le_bytes(bytes).to_f32(),
+                _ => panic!("{} bytes", bytes.len()),
+            };
+            assert_eq!(values[0].to_bits(), high.to_bits());
+            values[0]
+        };
         for float in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
             for x in [0.0, -0.0, 1.0, -0.375, 448.0] {
                 assert_eq!(back(float, x).to_bits(), x.to_bits());

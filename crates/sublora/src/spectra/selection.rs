@@ -1,6 +1,7 @@
 //! Which tensors of a checkpoint are analysed, and as which matrices.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use quantizers::Operand;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,6 @@ pub(super) struct Part {
     pub(super) name: String,
     /// Of the tensor in the checkpoint.
     pub(super) tensor: usize,
-    /// Elements, for the order of the work.
-    pub(super) elements: usize,
     pub(super) operand: Operand,
     view: View,
 }
@@ -52,14 +51,22 @@ impl Part {
     /// Its values in those of its tensor, row by row.
     pub(super) fn values<'a>(&self, tensor: &'a [f32]) -> Cow<'a, [f32]> {
         match &self.view {
-            View::Matrix { start, shape } => {
-                Cow::Borrowed(&tensor[*start..start + shape[0] * shape[1]])
+            View::Matrix { start, shape: [rows, cols] } => {
+                Cow::Borrowed(&tensor[*start..start + rows * cols])
             }
             View::Columns { from, width, shape } => {
                 let rows = tensor.chunks_exact(*width);
                 Cow::Owned(rows.flat_map(|row| &row[*from..from + shape[1]]).copied().collect())
             }
             View::Kernel { .. } => Cow::Borrowed(tensor),
+        }
+    }
+
+    /// Its elements among those of its tensor, if they lie in one piece.
+    pub(super) fn range(&self) -> Option<Range<usize>> {
+        match self.view {
+            View::Matrix { start, shape: [rows, cols] } => Some(start..start + rows * cols),
+            View::Columns { .. } | View::Kernel { .. } => None,
         }
     }
 
@@ -94,7 +101,7 @@ impl Part {
         let ([rows, cols], slices) = match self.view {
             View::Matrix { shape, .. } | View::Columns { shape, .. } => (shape, 1),
             View::Kernel { shape, place } => {
-                let (sides, places) = kernel(shape);
+                let (sides, places) = Weights::kernel_sides(shape);
                 (sides, if place.is_some() { 1 } else { places })
             }
         };
@@ -180,7 +187,6 @@ impl SpectralStudy {
                 Some(label) => format!("{}[{label}]", tensor.name),
             },
             tensor: index,
-            elements: tensor.elements(),
             operand,
             view,
         };
@@ -206,7 +212,7 @@ impl SpectralStudy {
                 }
                 Kernels::Slices => {
                     let shape = [a, b, c, d];
-                    let (_, places) = kernel(shape);
+                    let (_, places) = Weights::kernel_sides(shape);
                     let view = |place| View::Kernel { shape, place: Some(place) };
                     (0..places).map(|it| part(Some(it.to_string()), view(it))).collect()
                 }
@@ -224,11 +230,6 @@ impl SpectralStudy {
             _ => Err(format!("{} dimensions", tensor.shape.len()).into()),
         }
     }
-}
-
-/// Sides of the matrices of a kernel and how many places it has: see [`Weights::kernel`].
-fn kernel([a, b, c, d]: [usize; 4]) -> ([usize; 2], usize) {
-    if a + b < c + d { ([c, d], a * b) } else { ([a, b], c * d) }
 }
 
 /// Queries, keys and values one after another in one matrix.

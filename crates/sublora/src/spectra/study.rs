@@ -1,5 +1,6 @@
 //! From a checkpoint to everything that is said of it.
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use weight_files::Checkpoint;
 
 use super::layer::ORIGINAL;
+use super::reading::Reading;
 use super::record::{Record, Store};
 use super::selection::{Part, Skipped};
 use super::summary::StudySummary;
@@ -58,8 +60,8 @@ impl SpectralStudy {
     /// Analyses every weight matrix of `checkpoint`: a file, an index, or a folder. With `cache`, what an
     /// earlier call found out about the same values is not computed again.
     ///
-    /// A worker holds one tensor and its variants; there are as many as cores. The result does not depend
-    /// on their number.
+    /// A worker holds one matrix and its variants, or the tensor it is in where the file does not give it
+    /// alone; there are as many as cores. The result does not depend on their number.
     ///
     /// # Errors
     /// Settings that make no sense, a checkpoint that cannot be read, or that `progress` asked for an end:
@@ -124,7 +126,7 @@ impl SpectralStudy {
         Ok(SpectralReport { summary, coverage, study: self.clone(), checkpoint, matrices })
     }
 
-    /// The record of every part, in their order; the tensors with most elements are read first.
+    /// The record of every part, in their order; what takes longest comes first.
     fn records(
         &self,
         file: &mut Checkpoint,
@@ -132,35 +134,26 @@ impl SpectralStudy {
         store: &Store,
         progress: &dyn Progress,
     ) -> Result<Vec<Record>, SpectralError> {
-        let mut tensors: Vec<Vec<usize>> = Vec::new();
-        for (index, part) in parts.iter().enumerate() {
-            match tensors.last_mut() {
-                Some(of_tensor) if parts[of_tensor[0]].tensor == part.tensor => {
-                    of_tensor.push(index);
-                }
-                _ => tensors.push(vec![index]),
-            }
-        }
-        tensors.sort_by_key(|of_tensor| {
-            (std::cmp::Reverse(parts[of_tensor[0]].elements), of_tensor[0])
-        });
+        let costs: Vec<u64> = parts.iter().map(|part| self.cost(part)).collect();
+        let cost =
+            |it: &Reading| costs[it.parts.clone()].iter().map(|&it| u128::from(it)).sum::<u128>();
+        let mut readings = Reading::all(parts, file);
+        readings.sort_by_key(|it| (Reverse(cost(it)), it.parts.start));
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = workers.min(tensors.len()).max(1);
-        let work = Work::begin(progress, parts.iter().map(|part| self.cost(part)));
+        let workers = workers.min(readings.len()).max(1);
+        let work = Work::begin(progress, costs.iter().copied());
         let next = AtomicUsize::new(0);
         let file = Mutex::new(file);
         let found = side_by_side(vec![Vec::<f32>::new(); workers], |_, mut values| {
             let mut found = Vec::new();
-            while let Some(of_tensor) = tensors.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let first = &parts[of_tensor[0]];
-                let read = file
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .read(first.tensor, &mut values);
+            while let Some(reading) = readings.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let read = reading
+                    .read(&mut file.lock().unwrap_or_else(PoisonError::into_inner), &mut values);
                 read?;
-                for &index in of_tensor {
+                for index in reading.parts.clone() {
                     let part = &parts[index];
-                    let work = work.of(&part.name, self.cost(part));
+                    let work = work.of(&part.name, costs[index]);
+                    let values = reading.values(part, &values);
                     found.push((index, self.record(part, &values, store, &work)?));
                 }
             }
@@ -178,19 +171,18 @@ impl SpectralStudy {
     fn record(
         &self,
         part: &Part,
-        tensor: &[f32],
+        values: &[f32],
         store: &Store,
         work: &PartWork,
     ) -> Result<Record, SpectralError> {
         if work.stop() {
             return Err(SpectralError::Interrupted);
         }
-        let values = part.values(tensor);
-        let place = store.place(&part.key(), &values);
+        let place = store.place(&part.key(), values);
         if let Some(record) = place.as_deref().and_then(Store::load) {
             return Ok(record);
         }
-        let record = self.analyse(part, &values, work).ok_or(SpectralError::Interrupted)?;
+        let record = self.analyse(part, values, work).ok_or(SpectralError::Interrupted)?;
         if let Some(place) = place {
             Store::save(&place, &record)?;
         }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod interrupted;
+mod stacks;
 
 fn normal(seed: u64, len: usize) -> Vec<f32> {
     let mut values = vec![0.0; len];
