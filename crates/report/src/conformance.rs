@@ -101,8 +101,9 @@ fn by_category(values: &[f64], name: &str) -> (Vec<String>, Vec<CategorySeries>)
 
 fn dots(values: &[f64], scale: Scale, name: &str) -> Svg {
     let (categories, series) = by_category(values, name);
+    let reference = values.first().map(|&it| (it, name.to_owned()));
     let (title, values) = (name.to_owned(), axis(scale, name, values));
-    DotPlot { title, values, categories, series, width: 500 }.to_svg()
+    DotPlot { title, values, categories, series, reference, width: 500 }.to_svg()
 }
 
 fn heat_map(values: &[f64], scale: ColourScale, name: &str) -> Svg {

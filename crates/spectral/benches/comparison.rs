@@ -77,7 +77,7 @@ fn ten_subsets_of_rows<const PERCENT: u32>(bencher: Bencher, shape: [usize; 2]) 
     let rows = RowSubsampling { replicates: 10, share, ..RowSubsampling::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     let settings = KsFit::default();
-    bencher.bench(|| pool.install(|| rows.alphas(&weights, &settings, &Key::from_seed(6))));
+    bencher.bench(|| pool.install(|| rows.alphas(&weights, &settings, &Key::from_seed(6), NEVER)));
 }
 
 #[divan::bench(args = SHAPES, max_time = 2)]

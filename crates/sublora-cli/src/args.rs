@@ -15,7 +15,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 use crate::device::DEFAULT;
 
 pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
-pub(crate) use sweep::Sweep;
+pub(crate) use sweep::{Report, Sweep};
 
 /// Certified compression and quantisation of GPT-2-class language models.
 #[derive(Debug, Parser)]
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Train, compress and certify every mode at every budget and seed, and compare them
     Sweep(Sweep),
+    /// Turn what came of a sweep into a page and tables
+    Report(Report),
     /// Loss of a compressed model on held-out documents
     Eval(Eval),
     /// Text from a compressed model

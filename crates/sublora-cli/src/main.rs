@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
 use crate::commands::{
-    Answer, certify, corpora, inspect, quantize, quickstart, spectral, sweep, train,
+    Answer, certify, corpora, inspect, quantize, quickstart, report, spectral, sweep, train,
 };
 use crate::failure::Failure;
 
@@ -61,6 +61,7 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Certify(certify) => certify::certify(args, certify),
         Command::Verify(verify) => certify::verify(args, verify),
         Command::Sweep(sweep) => sweep::run(args, sweep),
+        Command::Report(of_sweep) => report::run(args, of_sweep),
         Command::Eval(run) => inspect::eval(args, run),
         Command::Generate(generate) => inspect::generate(args, generate),
         Command::Quantize(quantize) => quantize::run(args, quantize),

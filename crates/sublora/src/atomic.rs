@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 /// The operating system refused something to do with a file or directory.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`: {source}", path.display())]
@@ -46,23 +48,55 @@ pub(crate) fn write_with(
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
+    let write = || {
+        staged(dir, content)?.persist(path)?;
+        sync(dir)
+    };
+    write().map_err(FileError::at("write", path))
+}
+
+/// Writes files, names and contents, to `folder`, in place of what may be there: none of them unless
+/// there is room for all.
+///
+/// # Errors
+/// If `folder` does not exist or cannot be written to, or one of the names is a directory.
+pub(crate) fn write_all(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), FileError> {
+    let stage = |(name, bytes): &(&str, Vec<u8>)| {
+        let path = folder.join(name);
+        let file = staged(folder, |file| file.write_all(bytes));
+        Ok((file.map_err(FileError::at("write", &path))?, path))
+    };
+    let staged: Result<Vec<_>, FileError> = files.iter().map(stage).collect();
+    for (file, path) in staged? {
+        file.persist(&path).map_err(|error| FileError::at("write", &path)(error.error))?;
+    }
+    sync(folder).map_err(FileError::at("write", folder))
+}
+
+/// A file in `dir` under a temporary name, with its content on disk.
+fn staged(
+    dir: &Path,
+    content: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".partial-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // before the umask
-    let write = || {
-        let temporary = builder.tempfile_in(dir)?;
-        let mut file = BufWriter::new(temporary.as_file());
-        content(&mut file)?;
-        file.flush()?;
-        drop(file);
-        temporary.as_file().sync_all()?;
-        temporary.persist(path)?;
-        #[cfg(unix)]
-        File::open(dir)?.sync_all()?; // the name itself
-        Ok(())
-    };
-    write().map_err(FileError::at("write", path))
+    let temporary = builder.tempfile_in(dir)?;
+    let mut file = BufWriter::new(temporary.as_file());
+    content(&mut file)?;
+    file.flush()?;
+    drop(file);
+    temporary.as_file().sync_all()?;
+    Ok(temporary)
+}
+
+/// The names in `dir`.
+fn sync(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -94,6 +128,19 @@ mod tests {
         assert_eq!(error.unwrap_err().to_string(), expected);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn several_files_are_written_or_none_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [("a", b"1".to_vec()), ("b", b"2".to_vec())];
+        write_all(dir.path(), &files).unwrap();
+        write_all(dir.path(), &[("a", b"3".to_vec())]).unwrap();
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"3");
+        assert_eq!(fs::read(dir.path().join("b")).unwrap(), b"2");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        let error = write_all(&dir.path().join("absent"), &files).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write `"), "{error}");
     }
 
     #[test]

@@ -142,6 +142,9 @@ pub enum Error {
     /// See [`bounds::BoundError`].
     #[error(transparent)]
     Bound(#[from] bounds::BoundError),
+    /// See [`report::Error`].
+    #[error(transparent)]
+    Table(#[from] report::Error),
     /// A panic in one of several tasks, for example of a device that has run out of memory.
     #[error("the program gave up: {0}")]
     Panicked(String),

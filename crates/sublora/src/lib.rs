@@ -25,6 +25,7 @@ mod spec;
 mod spectra;
 mod subspace;
 mod sweep;
+mod sweep_report;
 mod train;
 
 // The families of methods and the text side, for whoever lists or builds them.
@@ -66,4 +67,5 @@ pub use sweep::{
     BaseRecord, Best, BoundSpread, Choice, Group, HeldOutLoss, RunRecord, RunStatus, Spread, Sweep,
     SweepConfig, SweepLimits, SweepMode, SweepProgress, SweepRecord, SweepRun, SweepTask, TaskEnd,
 };
+pub use sweep_report::{ModeRow, Summary as SweepSummary, SweepReport};
 pub use train::{At, Data, Direct, InSubspace, Outcome, Parameters, Point, Trainer};

@@ -11,6 +11,7 @@
 
 mod event_file;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -91,6 +92,34 @@ impl<C: Fn() -> f64> MetricsLog<C> {
     }
 }
 
+/// What was recorded of a step, by name; a value that was not finite is none.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Recorded {
+    /// Counted from 1.
+    pub(crate) step: u64,
+    /// Of a step that is evaluated, one record follows another.
+    #[serde(flatten)]
+    pub(crate) values: BTreeMap<String, Option<f64>>,
+}
+
+/// The records of the log in `dir`, without a last line that has no end.
+///
+/// # Errors
+/// If there is no log, or one with a line that is no record.
+pub(crate) fn read(dir: &Path) -> Result<Vec<Recorded>, FileError> {
+    let path = dir.join(METRICS_FILE);
+    let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
+    let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let record =
+        |(place, line)| serde_json::from_str(line).map_err(|error| no_record(place + 1, &error));
+    let records: io::Result<Vec<Recorded>> = lines.enumerate().map(record).collect();
+    records.map_err(FileError::at("read", &path))
+}
+
+fn no_record(number: usize, error: &serde_json::Error) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("line {number} is no record: {error}"))
+}
+
 /// The lines, with their ends, of records before `step`.
 fn records_before(step: u64, mut log: impl BufRead) -> io::Result<Vec<u8>> {
     #[derive(Deserialize)]
@@ -99,15 +128,14 @@ fn records_before(step: u64, mut log: impl BufRead) -> io::Result<Vec<u8>> {
     }
 
     let (mut kept, mut line) = (Vec::new(), Vec::new());
-    for number in 1_u64.. {
+    for number in 1.. {
         line.clear();
         log.read_until(b'\n', &mut line)?;
         if line.last() != Some(&b'\n') {
             break;
         }
-        let record: Record = serde_json::from_slice(&line).map_err(|error| {
-            io::Error::new(ErrorKind::InvalidData, format!("line {number} is no record: {error}"))
-        })?;
+        let record: Record =
+            serde_json::from_slice(&line).map_err(|error| no_record(number, &error))?;
         if record.step < step {
             kept.extend_from_slice(&line);
         }
@@ -133,6 +161,12 @@ mod tests {
         let expected =
             "{\"step\":0,\"train/loss\":10.8,\"lr\":0.0001}\n{\"step\":1,\"train/loss\":null}\n";
         assert_eq!(written, expected);
+        let records = read(dir.path()).unwrap();
+        let values = |it: &Recorded| it.values.clone().into_iter().collect::<Vec<_>>();
+        assert_eq!(records.iter().map(|it| it.step).collect::<Vec<_>>(), [0, 1]);
+        let first = [("lr".to_owned(), Some(1e-4)), ("train/loss".to_owned(), Some(10.8))];
+        assert_eq!(values(&records[0]), first);
+        assert_eq!(values(&records[1]), [("train/loss".to_owned(), None)]);
     }
 
     #[test]
@@ -165,6 +199,8 @@ mod tests {
         let error = MetricsLog::resume(dir.path(), 2, CLOCK).unwrap_err().to_string();
         assert!(error.contains("line 2 is no record: missing field `step`"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"{\"step\":0}\n{\"loss\":1}\n");
+        let error = read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("line 2 is no record: missing field `step`"), "{error}");
 
         let error = MetricsLog::create(&dir.path().join("absent"), CLOCK).unwrap_err();
         assert!(error.to_string().starts_with("cannot create `"), "{error}");

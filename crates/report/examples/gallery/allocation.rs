@@ -74,6 +74,7 @@ fn dots() -> Svg {
         values: Axis::linear("bound, bits per token"),
         categories,
         series,
+        reference: Some((8.0, "vacuous from here on".to_owned())),
         ..Default::default()
     }
     .to_svg()

@@ -8,6 +8,7 @@ use super::canvas::{Canvas, Sample};
 use super::frame::{Frame, GRID, Plan, Side};
 use super::look::{INK, Pen};
 use super::marks::{across, marker, stroke, whisker};
+use super::plot::upward;
 use super::{Axis, CategorySeries, Estimate, Size, Svg};
 use crate::significant;
 
@@ -24,6 +25,8 @@ pub struct DotPlot {
     pub categories: Vec<String>,
     /// What each group consists of, from the top.
     pub series: Vec<CategorySeries>,
+    /// A value to compare with, which the axis then reaches, and what stands beside its line.
+    pub reference: Option<(f64, String)>,
     /// How wide, in CSS pixels.
     pub width: u32,
 }
@@ -35,6 +38,7 @@ impl Default for DotPlot {
             values: Axis::default(),
             categories: Vec::new(),
             series: Vec::new(),
+            reference: None,
             width: Size::WIDE.width,
         }
     }
@@ -46,7 +50,9 @@ impl DotPlot {
         let scale = self.values.scale;
         let drawable = |category| self.series.iter().map(move |it| it.drawable(category, scale));
         let shown = || (0..self.categories.len()).flat_map(drawable).flatten();
-        let range = range(shown().flat_map(Estimate::values), scale);
+        let reference = self.reference.as_ref().filter(|(at, _)| scale.admits(*at));
+        let values = shown().flat_map(Estimate::values).chain(reference.map(|(at, _)| *at));
+        let range = range(values, scale);
         let lanes = self.series.len().max(1);
         let plan = Plan {
             title: &self.title,
@@ -64,6 +70,9 @@ impl DotPlot {
             if shown().next().is_none() {
                 canvas.no_data(frame.area);
                 return canvas.finish("no data");
+            }
+            if let Some((at, label)) = reference {
+                upward(&mut canvas, frame, *at, label, 0);
             }
             for (category, name) in self.categories.iter().enumerate() {
                 if category > 0 {
@@ -135,5 +144,19 @@ mod tests {
         let [(x1, y1), (x2, y2), (x3, y3)] = [first, second, third];
         assert!((x2 - x3).abs() < 0.05 && x1 > x2 + 100.0, "{x1} {x2} {x3}");
         assert!(y1 < y2 && y2 < y3, "{y1} {y2} {y3}");
+    }
+
+    #[test]
+    fn the_axis_reaches_what_the_dots_are_compared_with() {
+        let line = |reference: Option<(f64, String)>| {
+            let series = vec![CategorySeries::new("uniform", [Some(5.0)])];
+            let categories = vec!["1000".to_owned()];
+            let svg = DotPlot { categories, series, reference, ..DotPlot::default() }.to_svg();
+            (svg.as_str().contains("stroke-dasharray"), svg.as_str().contains(">vacuous</text>"))
+        };
+        let vacuous = |at| Some((at, "vacuous".to_owned()));
+        assert_eq!(line(vacuous(8.0)), (true, true));
+        assert_eq!(line(None), (false, false));
+        assert_eq!(line(vacuous(f64::NAN)), (false, false));
     }
 }

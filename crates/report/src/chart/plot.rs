@@ -115,22 +115,15 @@ impl Plot<'_> {
         index: usize,
         reference: &Reference,
     ) {
-        let Area { x, y, width, height } = frame.area;
-        let (right, bottom) = (x + width, y + height);
-        let dash = || Some("5 4".to_owned());
+        let Area { x, width, .. } = frame.area;
+        let right = x + width;
         match reference {
             Reference::Vertical { at, label } if self.x.scale.admits(*at) => {
-                let place = frame.x(*at);
-                canvas.dashed(format!("M{place:.1} {y}V{bottom}"), INK, 1.2, dash());
-                let text = fit(label, SMALL, width / 2.0);
-                let is_left = place + text_width(&text, SMALL) + 8.0 > right;
-                let (anchor, gap) =
-                    if is_left { (TextAnchor::End, -5.0) } else { (TextAnchor::Start, 5.0) };
-                canvas.text(place + gap, y + 12.0 + 14.0 * index as f64, &text, anchor, INK);
+                upward(canvas, frame, *at, label, index);
             }
             Reference::Horizontal { at, label } if self.y.scale.admits(*at) => {
                 let place = frame.y(*at);
-                canvas.dashed(format!("M{x} {place:.1}H{right}"), INK, 1.2, dash());
+                canvas.dashed(format!("M{x} {place:.1}H{right}"), INK, 1.2, Some("5 4".to_owned()));
                 let text = fit(label, SMALL, width - 8.0);
                 canvas.text(right - 4.0, place - 4.0, &text, TextAnchor::End, INK);
             }
@@ -229,6 +222,17 @@ impl Plot<'_> {
             });
         }
     }
+}
+
+/// A dashed line upwards at the value `at`, and beside it `label`, below those of `index` others.
+pub(crate) fn upward(canvas: &mut Canvas, frame: Frame, at: f64, label: &str, index: usize) {
+    let Area { x, y, width, height } = frame.area;
+    let place = frame.x(at);
+    canvas.dashed(format!("M{place:.1} {y}V{}", y + height), INK, 1.2, Some("5 4".to_owned()));
+    let text = fit(label, SMALL, width / 2.0);
+    let is_left = place + text_width(&text, SMALL) + 8.0 > x + width;
+    let (anchor, gap) = if is_left { (TextAnchor::End, -5.0) } else { (TextAnchor::Start, 5.0) };
+    canvas.text(place + gap, y + 12.0 + 14.0 * index as f64, &text, anchor, INK);
 }
 
 impl Mark {

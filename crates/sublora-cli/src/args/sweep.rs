@@ -1,4 +1,4 @@
-//! What can be typed after `sublora sweep`.
+//! What can be typed after `sublora sweep` and `sublora report`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -35,6 +35,16 @@ pub(crate) struct Sweep {
     /// Run nothing, and collect what is there
     #[arg(long, group = "step")]
     pub(crate) collect: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Report {
+    /// Folder of a sweep, finished or not
+    #[arg(value_name = "SWEEP")]
+    pub(crate) sweep: PathBuf,
+    /// Folder of the report; SWEEP/report without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Bytes.

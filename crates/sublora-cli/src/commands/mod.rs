@@ -5,6 +5,7 @@ pub(crate) mod corpora;
 pub(crate) mod inspect;
 pub(crate) mod quantize;
 pub(crate) mod quickstart;
+pub(crate) mod report;
 pub(crate) mod spectral;
 pub(crate) mod sweep;
 pub(crate) mod train;

@@ -40,6 +40,7 @@ fn help() {
         "train --help",
         "certify --help",
         "sweep --help",
+        "report --help",
         "verify --help",
         "generate --help",
         "quantize --help",
@@ -232,12 +233,19 @@ fn sweep_errors() {
         "sweep --config plain.toml --corpus corpus --out new --slurm --collect",
     ];
     let mut said = transcript(&folder, &lines);
-    // The folder is a sweep from here on.
+    // The folder is a sweep from here on, and one that was not collected.
     done(at, &format!("{sweep} plain.toml --out new --slurm"));
-    said += &transcript(
-        &folder,
-        &["sweep --config plain.toml --corpus corpus --out new --set run.lora.rank=2"],
-    );
+    fs::create_dir(at.join("odd")).unwrap();
+    fs::write(at.join("odd/sweep.json"), "{\"format\": \"sublora\", \"version\": 1}").unwrap();
+    let lines = [
+        "sweep --config plain.toml --corpus corpus --out new --set run.lora.rank=2",
+        "report",
+        "report missing",
+        "report run",
+        "report new",
+        "report odd",
+    ];
+    said += &transcript(&folder, &lines);
     let said = said.replace('\\', "/").replace(
         "The system cannot find the file specified. (os error 2)",
         "No such file or directory (os error 2)",

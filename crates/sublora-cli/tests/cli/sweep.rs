@@ -162,6 +162,73 @@ fn a_finished_sweep_is_summed_up_and_not_done_again() {
     done(at, "verify sweep/runs/dense-d16-s4");
 }
 
+#[test]
+fn a_report_says_what_the_sweep_does_and_is_the_same_each_time() {
+    let made = MADE.path();
+    let said = done(made, "report sweep --out report");
+    let expected = [
+        "2 modes with d = 16 and 2 seeds: 4 of 4 runs finished.",
+        "to “plain”", // the first mode of a uniform allocation
+        "2 seeds are few",
+        "| dense |",
+        "report report/report.html",
+    ];
+    for expected in expected {
+        assert!(words(&said).contains(expected), "no {expected} in\n{said}");
+    }
+    let files = [
+        "report.html",
+        "report.json",
+        "modes.csv",
+        "parts.csv",
+        "groups.csv",
+        "depth.csv",
+        "steps.csv",
+    ];
+    let read = |folder: &Path| files.map(|name| fs::read(folder.join(name)).unwrap());
+    let first = read(&made.join("report"));
+    let page = String::from_utf8(first[0].clone()).unwrap();
+    for expected in ["No finished run has gates", "tokenizer “byte” (vocabulary 257)", "plain-d16"]
+    {
+        assert!(page.contains(expected), "no {expected}");
+    }
+    let json = done(made, "report sweep --out report --json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (json["modes"].as_array().unwrap().len(), &json["page"]),
+        (4, &"report/report.html".into())
+    );
+    assert_eq!(read(&made.join("report")), first);
+
+    // What is read is copied, beside which the report goes by default.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |path: &str| {
+        let to = folder.path().join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(made.join(path), to).unwrap();
+    };
+    copy("sweep/sweep.json");
+    for run in ["plain-d16-s3", "plain-d16-s4", "dense-d16-s3", "dense-d16-s4"] {
+        copy(&format!("sweep/runs/{run}/train/metrics.jsonl"));
+        copy(&format!("sweep/runs/{run}/certificate.json"));
+    }
+    done(folder.path(), "report sweep");
+    assert_eq!(read(&folder.path().join("sweep/report")), first);
+    let run = folder.path().join("sweep/runs/dense-d16-s4");
+    fs::copy(run.with_file_name("dense-d16-s3/certificate.json"), run.join("certificate.json"))
+        .unwrap();
+    let shown = sublora(folder.path(), "report sweep");
+    assert_eq!(shown.code, 2);
+    assert!(shown.stderr.contains("is not the one that was collected"), "{shown:?}");
+    fs::remove_file(run.join("train/metrics.jsonl")).unwrap();
+    let shown = sublora(folder.path(), "report sweep");
+    assert_eq!(shown.code, 2);
+    assert!(
+        shown.stderr.contains("metrics.jsonl") && shown.stderr.contains("\nhint: "),
+        "{shown:?}"
+    );
+}
+
 /// Starts the program and waits until `path` is there.
 fn started(folder: &Path, line: &str, path: &str) -> std::process::Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sublora"))

@@ -1,5 +1,7 @@
 //! What came of a sweep: a record of every run, as `sweep.json` and as a table.
 
+use std::path::Path;
+
 use bounds::Unit;
 use corpus::Sha256Hash;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use crate::{Error, Run};
 
 const FORMAT: &str = "sublora-sweep";
 const VERSION: u64 = 1;
+const WHAT: &str = "record of a sweep";
+const RECORD: &str = "sweep.json";
 
 /// `sweep.json`: everything that a report needs, but the metrics of each step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,6 +129,44 @@ pub struct RunRecord {
     pub bounds: Vec<Claim>,
 }
 
+impl SweepRecord {
+    /// That of the sweep in `folder`.
+    ///
+    /// # Errors
+    /// A folder without a sweep, or with one that nobody collected; a file that this version did not
+    /// write.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+            version: u64,
+        }
+        let path = folder.join(RECORD);
+        let missing = |what| Err(Error::Unfinished { folder: folder.to_owned(), what });
+        if !path.exists() {
+            return missing(if folder.join(CONFIG).exists() { WHAT } else { "sweep" });
+        }
+        let json = std::fs::read(&path).map_err(FileError::at("read", &path))?;
+        let wrong = |reason: &dyn std::fmt::Display| Error::format(&path, WHAT, reason);
+        let head: Head = serde_json::from_slice(&json).map_err(|error| wrong(&error))?;
+        if head.format != FORMAT {
+            return Err(wrong(&format!("its format is `{}`, expected `{FORMAT}`", head.format)));
+        }
+        if head.version != VERSION {
+            let reason = format!("its version is {}, this program reads {VERSION}", head.version);
+            return Err(wrong(&reason));
+        }
+        let record: Self = serde_json::from_slice(&json).map_err(|error| wrong(&error))?;
+        let runs = record.config.runs().map_err(|error| wrong(&error))?;
+        let of_config = runs.iter().map(|it| (&it.name, &it.mode, it.intrinsic_dim, it.seed));
+        let recorded = record.runs.iter().map(|it| (&it.name, &it.mode, it.intrinsic_dim, it.seed));
+        if !recorded.eq(of_config) {
+            return Err(wrong(&"its runs are not those of its configuration"));
+        }
+        Ok(record)
+    }
+}
+
 impl RunRecord {
     /// The claim with the least bound for a metric and unit, if any.
     pub fn best(&self, unit: Unit, metric: MetricName, k: Option<u32>) -> Option<&Claim> {
@@ -168,10 +210,9 @@ impl Sweep<'_> {
             runs,
         };
         let csv = runs_table(&record.runs, &subjects).and_then(|table| table.to_csv());
-        let csv = csv.map_err(|error| Error::Mismatch(error.to_string()))?;
-        atomic::write(&self.folder.join("runs.csv"), &csv)?;
+        atomic::write(&self.folder.join("runs.csv"), &csv?)?;
         let json = serde_json::to_string_pretty(&record).map_err(|error| Error::config(&error))?;
-        atomic::write(&self.folder.join("sweep.json"), (json + "\n").as_bytes())?;
+        atomic::write(&self.folder.join(RECORD), (json + "\n").as_bytes())?;
         Ok(record)
     }
 
