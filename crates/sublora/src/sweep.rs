@@ -139,7 +139,8 @@ impl Sweep<'_> {
     }
 
     /// Makes the folder a sweep, after everything that can be checked before the first task, or checks
-    /// that it is this one.
+    /// that it is this one. Budgets are checked for a new folder only: what an older one holds can still
+    /// be collected.
     fn open(&self, tasks: &[SweepTask]) -> Result<(), Error> {
         for task in tasks {
             self.as_run(task, &()).shape()?;

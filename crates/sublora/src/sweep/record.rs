@@ -49,7 +49,8 @@ pub struct SweepRecord {
 pub enum RunStatus {
     /// What it makes is there.
     Finished,
-    /// It stopped with an error, and the next call tries again.
+    /// It stopped with an error, or its certificate is not, or no longer, that of its files and settings.
+    /// The next call tries again.
     Failed,
     /// It was interrupted, or another process is at it.
     Begun,
