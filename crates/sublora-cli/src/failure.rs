@@ -88,6 +88,9 @@ impl From<&sublora::Error> for Failure {
                 "set `sublora.allocation_table`: [A, B] coordinates by layer, as { \"h.0\" = [2, 6], rest = [0, 8] }"
             }
             Error::Allocation(Allocation::Gate { .. }) => "set `sublora.allocation_gate`",
+            Error::Allocation(Allocation::Projector { .. }) => {
+                "set `sublora.projector` to one whose sites every part of the allocation has"
+            }
             Error::Allocation(_) => {
                 "set another `sublora.intrinsic_dim` or `sublora.allocation_mode`"
             }

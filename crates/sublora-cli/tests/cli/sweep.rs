@@ -300,7 +300,10 @@ fn a_run_that_fails_is_reported_and_stops_no_other() {
     assert!(words(&stdout).contains("| runs/nowhere-d16-s3 | failed |"), "{stdout}");
     assert!(stdout.contains("0 of 1") && stdout.contains("1 of 1"), "{stdout}");
     let failed = fs::read_to_string(at.join("sweep/runs/nowhere-d16-s3/failed.txt")).unwrap();
-    assert!(failed.contains("[\"none\"]") && failed.contains("\n\nhint: change `"), "{failed}");
+    assert!(
+        failed.contains("[\"none\"]") && failed.contains("\n\nhint: set `sublora.projector`"),
+        "{failed}"
+    );
     let task = sublora(at, &format!("{SWEEP} --out sweep {modes} --task 2"));
     assert_eq!(task.code, 1, "{task:?}");
     assert!(task.stdout.starts_with("nowhere-d16-s3: failed: "), "{task:?}");
