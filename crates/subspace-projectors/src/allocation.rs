@@ -146,7 +146,8 @@ fn sides(layout: &Layout) -> Result<Vec<(Group, [usize; 2])>, AllocationError> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "0 to 1000, which is checked"
+    clippy::float_cmp,
+    reason = "0 to 1000, which is checked, and this number exactly"
 )]
 fn thousandths(ratio: f64) -> Result<usize, AllocationError> {
     let rounded = (ratio * 1e3).round();
