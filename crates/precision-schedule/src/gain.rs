@@ -59,7 +59,6 @@ mod tests {
         assert!(!flat.is_positive() && !slope.is_positive() && slope.scaled(-1.0).is_positive());
     }
 
-    /// `scipy.stats.linregress([0, 1, 2, 3, 4], [1, 3, 2, 5, 4])`: slope 0.8, stderr 0.346410.
     #[test]
     fn a_noisy_line_by_hand() {
         // Deviations -2, 0, -1, 2, 1 times -2, -1, 0, 1, 2: 4 + 2 + 2 = 8, of S = 10.

@@ -39,6 +39,7 @@ pub enum Base {
 /// Which parts of a GPT-2 are quantised, and how. By default CPT's setting: the matrices of the blocks at
 /// the width of the schedule, gradients at 8 bits, everything else at full precision.
 ///
+/// At a step of 32 bits, what is scheduled is at full precision and what is fixed stays as it is.
 /// Embeddings are looked up and multiply nothing. Norms, softmax and GELU are at full precision always.
 ///
 /// ```toml

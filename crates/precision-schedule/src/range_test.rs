@@ -20,8 +20,8 @@
 //! Restoring weights, optimiser, data and generators before every probe is up to whoever trains.
 //!
 //! # Reference
-//! Y. Fu et al., *CPT*, ICLR 2021, arXiv:2101.09868, section 3.3, which describes the test for the
-//! accuracy, with a threshold of 0.01.
+//! Y. Fu et al., *CPT*, ICLR 2021, arXiv:2101.09868, which describes the test for the accuracy,
+//! with a threshold of 0.01.
 //!
 //! # Notes on the reference implementation
 //! The published code has no such test. The paper raises the precision within one run and takes the mean

@@ -5,8 +5,8 @@
 //!
 //! # Reference
 //! With one change, from low to high, it is the critical learning period test of C. R. Wolfe and A.
-//! Kyrillidis, arXiv:2403.02243, section 5: the lowest width for the first $R$ steps, then a full run at
-//! the highest, compared with $R = 0$.
+//! Kyrillidis, arXiv:2403.02243: the lowest width for the first $R$ steps, then a full run at the highest,
+//! compared with $R = 0$.
 
 use std::num::NonZeroU64;
 
