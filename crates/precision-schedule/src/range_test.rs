@@ -25,8 +25,8 @@
 //!
 //! # Notes on the reference implementation
 //! The published code has no such test. The paper raises the precision within one run and takes the mean
-//! of the differences between consecutive iterations, which is the last value less the first: we restart,
-//! so that widths are compared at the same state, and fit a line, which uses all values and has a standard
+//! of the differences between consecutive iterations, in which all values but the first and the last
+//! cancel: we restart, so that widths are compared at the same state, and fit a line, which uses all values and has a standard
 //! error. A public one (Laurence-Wu/LLM-QAT-on-gpt2) does not train, stops at a relative gain between two
 //! widths, and otherwise guesses.
 
