@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bounds::AnyBound;
 use corpus::AnyTokenizer;
+use precision_schedule::AnyPrecisionSchedule;
 use quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use spectral::AnyEstimator;
 use subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
@@ -21,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("corpus", &[]),
     ("counter-rng", &[]),
     ("gpt2-model", &[]),
+    ("precision-schedule", &[]),
     ("quantizers", &[]),
     ("registry", &[]),
     ("report", &[]),
@@ -48,10 +50,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FOR_ALL: [&str; 2] = ["counter-rng", "registry"];
 
 /// Compile and test in seconds: nothing of burn anywhere below them.
-const BURN_FREE: [&str; 9] = [
+const BURN_FREE: [&str; 10] = [
     "bounds",
     "corpus",
     "counter-rng",
+    "precision-schedule",
     "quantizers",
     "registry",
     "report",
@@ -204,6 +207,7 @@ fn every_method_is_in_the_docs() {
     section!("Allocations", AnyAllocation);
     section!("Gates", AnyGate);
     section!("Codebooks", AnyCodebook);
+    section!("Precision schedules", AnyPrecisionSchedule);
     section!("Grids", AnyGrid);
     section!("Ranges", AnyRange);
     section!("Estimators", AnyEstimator);
