@@ -3,8 +3,9 @@
 //! # Definition
 //! A matrix with sides $s \le l$ is worth $s^2 l$ multiplications for its Gram matrix and as much time as
 //! $4 s^3$ of them for the eigenvalues of that. A window is a matrix, too; a spectrum in single precision
-//! takes half as long; a replicate of a fit to $s$ eigenvalues is worth $2000 s$. Only the proportions
-//! matter: the time that is left follows from them.
+//! takes half as long, and one of a subset of the rows has but a fifth of the Gram matrix. A replicate of
+//! a fit to $s$ eigenvalues is worth $2000 s$. Only the proportions matter: the time that is left follows
+//! from them.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,7 +50,9 @@ impl SpectralStudy {
             (farms.per_side as f64).powi(2) * slices * of(rows * farms.aspect as f64, rows);
         let replicates = self.estimation.bootstrap.replicates as f64 * slices * smaller * REPLICATE;
         let permuted = if self.randomize { 0.5 * spectrum } else { 0.0 };
-        let measured = spectrum + windows + replicates + permuted;
+        let subsets = if self.widths.is_empty() { 0 } else { self.comparison.rows.replicates };
+        let subsets = 0.5 * subsets as f64 * slices * of(0.2 * larger, smaller);
+        let measured = spectrum + windows + replicates + permuted + subsets;
         let drift = if self.comparison.directions > 0 { 6.0 } else { 0.0 };
         let compared = (0.5 * self.comparison.noise_replicates as f64 + drift) * spectrum;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
@@ -119,7 +122,7 @@ impl Drop for PartWork<'_> {
 
 #[cfg(test)]
 mod tests {
-    use spectral::{Bootstrap, Comparison, Estimation, Farms};
+    use spectral::{Bootstrap, Comparison, Estimation, Farms, RowSubsampling};
 
     use super::*;
 
@@ -144,5 +147,11 @@ mod tests {
         let all = study(4, 500, 16, 4);
         assert_eq!(all.costs([2000, 1000, 1]), [measured, measured + 14 * 6000]);
         assert_eq!(plain.costs([1 << 40, 1 << 40, 1]), [u64::MAX; 2]);
+        // 10 subsets of half of 1000^2 (400 + 4000) = 2200 million each
+        let rows = RowSubsampling { replicates: 10, ..RowSubsampling::default() };
+        let comparison = Comparison { rows, ..plain.comparison.clone() };
+        let widths = vec![quantizers::BitWidth::FULL];
+        let paired = SpectralStudy { comparison, widths, ..plain };
+        assert_eq!(paired.costs([2000, 1000, 1]), [28_000, 28_000]);
     }
 }
