@@ -23,6 +23,24 @@ pub enum CalibrationError {
         /// The widths it has.
         known: Vec<u8>,
     },
+    /// A width that no rule of the configuration is for.
+    #[error("`{name}` has no rule for {bits} bits; add one, or one without `bits` for all others")]
+    NoRule {
+        /// The quantiser.
+        name: String,
+        /// The width asked for.
+        bits: BitWidth,
+    },
+    /// A width that a layer has no adapter or norm for.
+    #[error("`{name}` has nothing for {bits} bits, but for {known:?} and 32")]
+    NoSuchWidth {
+        /// The layer.
+        name: String,
+        /// The width asked for.
+        bits: BitWidth,
+        /// The widths it has.
+        known: Vec<u8>,
+    },
     /// A calibration was finished that never began.
     #[error("`{0}` is not being calibrated")]
     NotStarted(String),
@@ -90,8 +108,8 @@ struct Calibration {
 
 /// What a calibration has seen.
 pub(crate) enum Seen {
-    /// Values that come batch by batch.
-    Batches(Box<dyn Observer>),
+    /// Values that come batch by batch, each shown to all observers; with the widths that one is for.
+    Batches(Vec<(Vec<BitWidth>, Box<dyn Observer>)>),
     /// A tensor that is there as a whole, fitted when it first comes by.
     Whole(Option<Vec<(BitWidth, Vec<Params>)>>),
     /// Nothing has to be seen.
@@ -188,7 +206,9 @@ impl Records {
     /// Shows the calibration a batch.
     pub(crate) fn observe(&self, values: &[f32]) {
         let seen = match &mut self.lock().calibration {
-            Some(Calibration { seen: Seen::Batches(observer), .. }) => observer.observe(values),
+            Some(Calibration { seen: Seen::Batches(observers), .. }) => {
+                observers.iter_mut().try_for_each(|(_, observer)| observer.observe(values))
+            }
             _ => Ok(()),
         };
         if let Err(source) = seen {
@@ -201,6 +221,13 @@ impl Records {
         if let Some(calibration) = &mut self.lock().calibration {
             calibration.failed.get_or_insert(error);
         }
+    }
+
+    /// Whether there is anything left to see.
+    pub(crate) fn is_watching(&self) -> bool {
+        let state = self.lock();
+        let seen = state.calibration.as_ref().map(|it| &it.seen);
+        matches!(seen, Some(Seen::Batches(_) | Seen::Whole(None)))
     }
 
     /// The widths that a tensor which is there as a whole has yet to be fitted for.
@@ -227,7 +254,7 @@ impl Records {
         fit: impl Fn(&dyn Observer, BitWidth) -> Result<Params, QuantizerError>,
     ) -> Result<Known, CalibrationError> {
         let state = self.lock();
-        let Some(Calibration { widths, seen, failed }) = &state.calibration else {
+        let Some(Calibration { seen, failed, .. }) = &state.calibration else {
             return Err(CalibrationError::NotStarted(state.name.clone()));
         };
         if let Some(error) = failed {
@@ -236,8 +263,11 @@ impl Records {
         let fitted = match seen {
             Seen::Nothing => Ok(Vec::new()),
             Seen::Whole(fitted) => fitted.clone().ok_or(QuantizerError::NothingSeen),
-            Seen::Batches(observer) => {
-                widths.iter().map(|&bits| Ok((bits, vec![fit(observer.as_ref(), bits)?]))).collect()
+            Seen::Batches(observers) => {
+                let pairs = observers.iter().flat_map(|(widths, observer)| {
+                    widths.iter().map(move |&bits| (bits, observer.as_ref()))
+                });
+                pairs.map(|(bits, observer)| Ok((bits, vec![fit(observer, bits)?]))).collect()
             }
         };
         let name = || state.name.clone();

@@ -5,17 +5,17 @@
 //! passes a quantiser of gradients. At 32 bits all are the identity and the layer is the plain one, bit
 //! for bit.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::Tensor;
-use gpt2_model::{Block, Factor, Gpt2, LinearLayer, PlainGpt2, assign};
+use burn::tensor::{Device, Tensor};
+use gpt2_model::{Factor, Gpt2, LinearLayer, PlainGpt2, assign};
 use quantizers::{BitWidth, Granularity, Operand, Quantizer};
 use serde::{Deserialize, Serialize};
 
 use crate::fake_quantizer::on_host;
 use crate::{
-    CalibrationError, FakeQuantizer, GradientRounding, LayerGradient, Precision, Quantization,
-    Role, Scales,
+    ByWidth, CalibrationError, FakeQuantizer, GradientRounding, LayerGradient, Quantization,
+    QuantizedLayer, Role, Scales,
 };
 
 /// A [`Linear`] seen through two quantisers.
@@ -58,11 +58,11 @@ pub type FakeQuantizedGpt2 = Gpt2<FakeQuantizedLinear, LayerNorm>;
 #[serde(default, deny_unknown_fields)]
 pub struct FakeQuantConfig {
     /// Of every weight, `[d_input, d_output]`.
-    pub weight: Quantization,
+    pub weight: ByWidth,
     /// Where the scales of weights come from.
     pub weight_scales: Scales,
     /// Of every input, `[tokens, d_input]`.
-    pub input: Quantization,
+    pub input: ByWidth,
     /// Whether the vocabulary head is quantised: a copy of the token embedding that is then no longer
     /// tied to it.
     pub head: bool,
@@ -85,9 +85,10 @@ impl Default for FakeQuantConfig {
             ..Quantizer::default()
         };
         Self {
-            weight: Quantization::default(),
+            weight: ByWidth::default(),
             weight_scales: Scales::default(),
-            input: Quantization { granularity: Granularity::Token, ..Quantization::default() },
+            input: Quantization { granularity: Granularity::Token, ..Quantization::default() }
+                .into(),
             head: false,
             embeddings,
             gradient: GradientRounding::default(),
@@ -102,20 +103,30 @@ impl FakeQuantConfig {
     /// [`CalibrationError::Quantizer`] for a granularity that does not suit a tensor, named, or if the
     /// embeddings cannot be quantised.
     pub fn apply(&self, model: PlainGpt2) -> Result<FakeQuantizedGpt2, CalibrationError> {
-        let head = self.head.then(|| {
-            let weight = Param::from_tensor(model.tied_head().detach());
-            self.layer("lm_head", Linear { weight, bias: None })
-        });
+        let head = self.head.then(|| self.layer("lm_head", untied_head(&model)));
         let head = head.transpose()?;
         let mut model =
             model.map_layers(|name, base| self.layer(name, base), |_, norm: LayerNorm| Ok(norm))?;
         model.lm_head = head;
-        model.wte = self.embedding("wte", model.wte)?;
-        model.wpe = self.embedding("wpe", model.wpe)?;
+        (model.wte, model.wpe) = self.embeddings(model.wte, model.wpe)?;
         Ok(model)
     }
 
-    fn layer(&self, name: &str, base: Linear) -> Result<FakeQuantizedLinear, CalibrationError> {
+    /// Token and position embedding, quantised if this says so.
+    pub(crate) fn embeddings(
+        &self,
+        wte: Embedding,
+        wpe: Embedding,
+    ) -> Result<(Embedding, Embedding), CalibrationError> {
+        Ok((self.embedding("wte", wte)?, self.embedding("wpe", wpe)?))
+    }
+
+    /// `base` seen through quantisers.
+    pub(crate) fn layer(
+        &self,
+        name: &str,
+        base: Linear,
+    ) -> Result<FakeQuantizedLinear, CalibrationError> {
         let part = |part: &str| format!("{name}.{part}");
         let [d_input, d_output] = base.weight.lazy_shape().dims();
         let weight = Role::Weight([d_input, d_output]);
@@ -149,21 +160,57 @@ impl FakeQuantConfig {
     }
 }
 
+/// The tied head of `model` as a layer of its own; its weight shares the memory of the embedding until
+/// one of them is trained.
+pub(crate) fn untied_head(model: &PlainGpt2) -> Linear {
+    let tied = model.wte.weight.clone();
+    let [vocab, d_model] = tied.lazy_shape().dims();
+    let device = tied.lazy_device();
+    let weight = Param::uninitialized(
+        ParamId::new(),
+        move |_: &Device, trained| tied.val().transpose().detach().set_require_grad(trained),
+        device,
+        true,
+        [d_model, vocab].into(),
+    );
+    Linear { weight, bias: None }
+}
+
 impl FakeQuantizedLinear {
-    /// $x W + b$ on rows `[tokens, d_input]`.
-    fn rows(&self, x: Tensor<2>) -> Tensor<2> {
-        let weight = self.weight.forward(self.base.weight.val());
-        let y = self.input.forward(x).matmul(weight);
-        self.gradient.forward(match &self.base.bias {
+    /// $x W + b$ on rows `[tokens, d_input]`, nothing of which is quantised any more.
+    pub(crate) fn product(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+        let y = x.matmul(weight);
+        match &self.base.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
-        })
+        }
     }
 
-    fn is_plain(&self) -> bool {
-        [&self.weight, &self.input].iter().all(|it| it.bits().is_full() && !it.is_calibrating())
+    fn rows(&self, x: Tensor<2>) -> Tensor<2> {
+        let weight = self.weight.forward(self.base.weight.val());
+        self.gradient.forward(self.product(self.input.forward(x), weight))
+    }
+
+    /// Whether it is at 32 bits and nobody watches.
+    pub(crate) fn is_plain(&self) -> bool {
+        let quantizers = [&self.weight, &self.input];
+        quantizers.iter().all(|it| it.bits().is_full() && !it.is_calibrating())
             && self.gradient.is_idle()
     }
+
+    /// The width of the weight, unless values are left as they are.
+    pub(crate) fn active(&self) -> Option<BitWidth> {
+        let bits = self.weight.bits();
+        (!bits.is_full() && !self.weight.is_calibrating()).then_some(bits)
+    }
+}
+
+/// `f` on the rows `[tokens, d_input]` of `x`, `[batch, seq, d_input]`.
+pub(crate) fn by_rows(x: Tensor<3>, f: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
+    let [batch, seq, d_input] = x.dims();
+    let y = f(x.reshape([batch * seq, d_input]));
+    let [_, d_output] = y.dims();
+    y.reshape([batch, seq, d_output])
 }
 
 impl LinearLayer for FakeQuantizedLinear {
@@ -171,10 +218,7 @@ impl LinearLayer for FakeQuantizedLinear {
         if self.is_plain() {
             return LinearLayer::forward(&self.base, x);
         }
-        let [batch, seq, d_input] = x.dims();
-        let y = self.rows(x.reshape([batch * seq, d_input]));
-        let [_, d_output] = y.dims();
-        y.reshape([batch, seq, d_output])
+        by_rows(x, |x| self.rows(x))
     }
 
     fn factors(&self, x: Tensor<2>) -> Vec<Factor> {
@@ -189,32 +233,12 @@ impl LinearLayer for FakeQuantizedLinear {
     }
 }
 
-fn layers(model: &FakeQuantizedGpt2) -> Vec<&FakeQuantizedLinear> {
-    let blocks = model.h.iter().flat_map(|block| {
-        [&block.attn.c_attn, &block.attn.c_proj, &block.mlp.c_fc, &block.mlp.c_proj]
-    });
-    blocks.chain(&model.lm_head).collect()
-}
-
-impl Precision for FakeQuantizedGpt2 {
-    fn weights(&self) -> Vec<&FakeQuantizer> {
-        layers(self).into_iter().map(|layer| &layer.weight).collect()
+impl QuantizedLayer for FakeQuantizedLinear {
+    fn quantized(&self) -> &Self {
+        self
     }
 
-    fn inputs(&self) -> Vec<&FakeQuantizer> {
-        layers(self).into_iter().map(|layer| &layer.input).collect()
-    }
-
-    fn gradients(&self) -> Vec<&LayerGradient> {
-        layers(self).into_iter().map(|layer| &layer.gradient).collect()
-    }
-
-    fn quantizers_mut(&mut self) -> Vec<&mut FakeQuantizer> {
-        let blocks = self.h.iter_mut().flat_map(|block| {
-            let Block { attn, mlp, .. } = block;
-            [&mut attn.c_attn, &mut attn.c_proj, &mut mlp.c_fc, &mut mlp.c_proj]
-        });
-        let layers = blocks.chain(&mut self.lm_head);
-        layers.flat_map(|layer| [&mut layer.weight, &mut layer.input]).collect()
+    fn quantized_mut(&mut self) -> &mut Self {
+        self
     }
 }

@@ -24,44 +24,13 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use gpt2_model::{DeviceError, host};
 use quantizers::{
-    AnyGrid, AnyRange, BitWidth, Derivatives, Granularity, Half, Operand, Params, Quantizer,
-    QuantizerError,
+    BitWidth, Codes, Derivatives, Granularity, Operand, Params, Quantizer, QuantizerError,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::cached::Cached;
 use crate::calibration::{self, Calibrated, Known, Mode, Records, Seen, entries};
-use crate::{CalibrationError, LearnedScales, straight_through};
-
-/// How a tensor is quantised, at any width. The default is symmetric, min-max, one scale an output
-/// channel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quantization {
-    /// Which values share a scale.
-    pub granularity: Granularity,
-    /// Which values codes can stand for.
-    pub grid: AnyGrid,
-    /// Which part of the values the codes should reach.
-    pub range: AnyRange,
-    /// A type in which scales and values are held; none for `f32`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub emulate: Option<Half>,
-}
-
-impl Default for Quantization {
-    fn default() -> Self {
-        let Quantizer { granularity, grid, range, emulate, .. } = Quantizer::default();
-        Self { granularity, grid, range, emulate }
-    }
-}
-
-impl Quantization {
-    /// At one width, of one operand.
-    pub fn at(&self, bits: BitWidth, operand: Operand) -> Quantizer {
-        let Self { granularity, grid, range, emulate } = self.clone();
-        Quantizer { bits, granularity, operand, grid, range, emulate }
-    }
-}
+use crate::{ByWidth, CalibrationError, LearnedScales, Quantization, straight_through};
 
 /// What is quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +74,15 @@ pub enum Scales {
 #[derive(Module, Debug)]
 pub struct FakeQuantizer {
     #[module(skip)]
-    how: Quantization,
+    how: ByWidth,
     #[module(skip)]
     role: Role,
     #[module(skip)]
     scales: Scales,
     #[module(skip)]
     records: Records,
+    #[module(skip)]
+    cached: Cached,
     /// Scales that are trained, by width, ascending.
     learned: Vec<LearnedScales>,
 }
@@ -123,31 +94,44 @@ impl FakeQuantizer {
     /// [`CalibrationError::Quantizer`] for a granularity that does not suit the tensor.
     pub fn new(
         name: &str,
-        how: &Quantization,
+        how: &ByWidth,
         role: Role,
         scales: Scales,
     ) -> Result<Self, CalibrationError> {
         let records = Records::new(name);
-        let quantizer = how.at(BitWidth::FULL, role.operand());
-        quantizer.groups(role.shape()).map_err(|source| records.failed(source))?;
-        Ok(Self { how: how.clone(), role, scales, records, learned: Vec::new() })
+        for rule in how.rules() {
+            let quantizer = rule.at(BitWidth::FULL, role.operand());
+            quantizer.groups(role.shape()).map_err(|source| records.failed(source))?;
+        }
+        let (how, cached) = (how.clone(), Cached::default());
+        Ok(Self { how, role, scales, records, cached, learned: Vec::new() })
     }
 
-    /// Whether scales come from the values at hand, so that there is nothing to calibrate.
-    pub fn is_dynamic(&self) -> bool {
+    /// Whether the scales of a width come from the values at hand, so that there is nothing to calibrate.
+    pub fn is_dynamic(&self, bits: BitWidth) -> bool {
+        let is_tensor = |it: &Quantization| it.granularity == Granularity::Tensor;
         let is_input = matches!(self.role, Role::Input(_));
-        self.scales == Scales::Dynamic || is_input && self.how.granularity != Granularity::Tensor
+        self.scales == Scales::Dynamic || is_input && !self.how.of(bits).is_some_and(is_tensor)
     }
 
     /// From here on forward passes are watched for `widths`; earlier scales of these are replaced when
     /// the calibration is finished, those of other widths stay.
     pub fn start_calibration(&self, widths: &[BitWidth]) {
+        let awaited = |bits: &BitWidth| !bits.is_full() && !self.is_dynamic(*bits);
+        let widths: Vec<BitWidth> = widths.iter().copied().filter(awaited).collect();
         let seen = match self.role {
-            _ if self.is_dynamic() => Seen::Nothing,
-            Role::Input(_) => Seen::Batches(self.how.range.as_dyn().observer()),
+            _ if widths.is_empty() => Seen::Nothing,
             Role::Weight(_) => Seen::Whole(None),
+            Role::Input(_) => {
+                let observers = self.how.rules().iter().map(|rule| {
+                    let is_of = |bits: &BitWidth| self.how.of(*bits) == Some(rule);
+                    let widths = widths.iter().copied().filter(is_of).collect();
+                    (widths, rule.range.as_dyn().observer())
+                });
+                Seen::Batches(observers.collect())
+            }
         };
-        self.records.start(widths, seen);
+        self.records.start(&widths, seen);
     }
 
     /// Freezes scales and zero points of the widths that were named.
@@ -176,8 +160,7 @@ impl FakeQuantizer {
         let widths = widths.iter().filter(|bits| !bits.is_full());
         let made = widths.map(|&bits| {
             let start = self.records.known(bits)?;
-            let codes = self.how.grid.as_dyn().codes(bits);
-            let codes = codes.map_err(|source| self.records.failed(source))?;
+            let codes = self.codes(bits)?;
             Ok(LearnedScales::new(bits, &codes, &start, device))
         });
         let made = made.collect::<Result<Vec<_>, CalibrationError>>()?;
@@ -202,24 +185,49 @@ impl FakeQuantizer {
         &self.learned
     }
 
-    fn at(&self, bits: BitWidth) -> Quantizer {
-        self.how.at(bits, self.role.operand())
+    fn at(&self, bits: BitWidth) -> Result<Quantizer, CalibrationError> {
+        let rule = self.how.of(bits);
+        let rule = rule.ok_or_else(|| CalibrationError::NoRule { name: self.records.name(), bits });
+        Ok(rule?.at(bits, self.role.operand()))
+    }
+
+    fn codes(&self, bits: BitWidth) -> Result<Codes, CalibrationError> {
+        let codes = self.at(bits)?.grid.as_dyn().codes(bits);
+        codes.map_err(|source| self.records.failed(source))
+    }
+
+    /// Scales of a width, whether calibrated, dynamic or learned: one a group.
+    ///
+    /// # Errors
+    /// [`CalibrationError::NoRule`], or [`CalibrationError::Quantizer`] for a granularity that does not
+    /// suit the tensor.
+    pub fn scale_count(&self, bits: BitWidth) -> Result<usize, CalibrationError> {
+        let groups = self.at(bits)?.groups(self.role.shape());
+        Ok(groups.map_err(|source| self.records.failed(source))?.count())
     }
 
     /// Goes to a width that was calibrated, or to 32.
     ///
     /// # Errors
-    /// [`CalibrationError::Uncalibrated`], or [`CalibrationError::Quantizer`] for a width of which the grid
-    /// has no codes; the width then stays what it was.
+    /// As [`check_bits`](Self::check_bits); the width then stays what it was.
     pub fn set_bits(&self, bits: BitWidth) -> Result<(), CalibrationError> {
-        if !bits.is_full() {
-            let codes = self.how.grid.as_dyn().codes(bits);
-            codes.map_err(|source| self.records.failed(source))?;
-        }
-        if !self.is_dynamic() {
-            self.check_calibrated(&[bits])?;
-        }
+        self.check_bits(bits)?;
         self.records.set_bits(bits);
+        Ok(())
+    }
+
+    /// Whether it can go to a width.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Uncalibrated`], [`CalibrationError::NoRule`], or
+    /// [`CalibrationError::Quantizer`] for a width of which the grid has no codes.
+    pub fn check_bits(&self, bits: BitWidth) -> Result<(), CalibrationError> {
+        if !bits.is_full() {
+            self.codes(bits)?;
+            if !self.is_dynamic(bits) {
+                self.check_calibrated(&[bits])?;
+            }
+        }
         Ok(())
     }
 
@@ -249,16 +257,28 @@ impl FakeQuantizer {
             Mode::At(bits, _) if bits.is_full() => return x,
             Mode::At(bits, params) => (bits, params),
         };
-        let quantizer = self.at(bits);
-        let quantized = match self.trained(bits, params.as_ref()) {
-            Some(learned) => learned.forward(&quantizer, &x),
-            None => quantized(&quantizer, params.as_deref(), &x),
-        };
-        match quantized {
+        match self.quantized(bits, params.as_ref(), &x) {
             Ok(quantized) => quantized,
             Err(Unquantized::Value) => x,
             Err(Unquantized::Other) => x * f32::NAN,
         }
+    }
+
+    fn quantized(
+        &self,
+        bits: BitWidth,
+        params: Option<&calibration::Scales>,
+        x: &Tensor<2>,
+    ) -> Result<Tensor<2>, Unquantized> {
+        let quantizer = self.at(bits).map_err(|_| Unquantized::Other)?; // since checked
+        if let Some(learned) = self.trained(bits, params) {
+            return learned.forward(&quantizer, x);
+        }
+        let make = || quantized(&quantizer, params.map(AsRef::as_ref), x);
+        if x.is_tracked() || !matches!(self.role, Role::Weight(_)) {
+            return make();
+        }
+        self.cached.get_or_make(x, bits, params, make)
     }
 
     /// The trained scales of a width, if no calibration has come after them.
@@ -274,9 +294,7 @@ impl FakeQuantizer {
 
     /// Shows a calibration the values of `x`.
     fn watch(&self, x: &Tensor<2>) {
-        let is_input = matches!(self.role, Role::Input(_));
-        let widths = self.records.awaited();
-        if self.is_dynamic() || !is_input && widths.is_none() {
+        if !self.records.is_watching() {
             return;
         }
         let values = match on_host(x) {
@@ -286,11 +304,14 @@ impl FakeQuantizer {
                 return self.records.fail(CalibrationError::Device { name, source });
             }
         };
-        let Some(widths) = widths else { return self.records.observe(&values) };
-        let fit = |bits: BitWidth| Ok((bits, self.at(bits).fit(&values, x.dims())?));
+        let Some(widths) = self.records.awaited() else { return self.records.observe(&values) };
+        let fit = |bits: BitWidth| {
+            let params = self.at(bits)?.fit(&values, x.dims());
+            Ok((bits, params.map_err(|source| self.records.failed(source))?))
+        };
         match widths.into_iter().map(fit).collect() {
             Ok(fitted) => self.records.observe_whole(fitted),
-            Err(source) => self.records.fail(self.records.failed(source)),
+            Err(error) => self.records.fail(error),
         }
     }
 
@@ -302,7 +323,7 @@ impl FakeQuantizer {
         for (&bits, params) in &mut known {
             let now = self
                 .trained(bits, Some(params))
-                .and_then(|learned| learned.params(&self.how.grid.as_dyn().codes(bits).ok()?));
+                .and_then(|learned| learned.params(&self.codes(bits).ok()?));
             if let Some(now) = now {
                 *params = now.into();
             }
@@ -332,11 +353,17 @@ impl Calibrated for FakeQuantizer {
     }
 
     fn fitted(&self) -> Result<Known, CalibrationError> {
-        self.records.fitted(|observer, bits| observer.fit(self.how.grid.as_dyn(), bits))
+        self.records.fitted(|observer, bits| {
+            let rule = self.how.of(bits).ok_or(QuantizerError::Width(bits.get()))?;
+            observer.fit(rule.grid.as_dyn(), bits)
+        })
     }
 
     fn check(&self, bits: BitWidth, params: &[Params]) -> Result<(), QuantizerError> {
-        self.at(bits).check(self.role.shape(), params)
+        match self.how.of(bits) {
+            Some(rule) => rule.at(bits, self.role.operand()).check(self.role.shape(), params),
+            None => Err(QuantizerError::Width(bits.get())),
+        }
     }
 
     fn settings(&self) -> String {

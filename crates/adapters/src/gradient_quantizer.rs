@@ -92,7 +92,9 @@ impl LayerGradient {
     pub fn start_calibration(&self, widths: &[BitWidth]) {
         let seen = match &self.rounding {
             GradientRounding::Stochastic { .. } => Seen::Nothing,
-            GradientRounding::Nearest { range } => Seen::Batches(range.as_dyn().observer()),
+            GradientRounding::Nearest { range } => {
+                Seen::Batches(vec![(widths.to_vec(), range.as_dyn().observer())])
+            }
         };
         self.records.start(widths, seen);
     }

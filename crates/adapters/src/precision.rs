@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::Module;
+use burn::nn::LayerNorm;
 use burn::tensor::Device;
+use gpt2_model::{Block, Gpt2, LinearLayer, NormLayer};
 use quantizers::BitWidth;
 
 use crate::calibration::{self, Calibrated};
-use crate::{CalibrationError, FakeQuantizer, LayerGradient};
+use crate::{CalibrationError, FakeQuantizedLinear, FakeQuantizer, LayerGradient};
 
 /// Everything that calibration found in a model, to be stored beside its weights: in a safetensors file,
 /// the tensors as `F32` and the settings as metadata.
@@ -19,8 +22,65 @@ pub struct Calibration {
     pub settings: BTreeMap<String, String>,
 }
 
+/// A layer with a fake-quantised linear map in it, which may have more for some widths.
+pub trait QuantizedLayer: LinearLayer {
+    /// The map.
+    fn quantized(&self) -> &FakeQuantizedLinear;
+
+    /// The map.
+    fn quantized_mut(&mut self) -> &mut FakeQuantizedLinear;
+
+    /// Where gradients are quantised.
+    fn gradients(&self) -> Vec<&LayerGradient> {
+        vec![&self.quantized().gradient]
+    }
+
+    /// Whether what it has beside the map can go to a width.
+    ///
+    /// # Errors
+    /// [`CalibrationError::NoSuchWidth`], or as [`FakeQuantizer::set_bits`].
+    fn check_width(&self, _bits: BitWidth) -> Result<(), CalibrationError> {
+        Ok(())
+    }
+
+    /// Takes what it has beside the map to a width that was checked.
+    fn select_width(&self, _bits: BitWidth) {}
+
+    /// Turns adapters on or off.
+    fn enable_adapters(&self, _enabled: bool) {}
+}
+
+/// A norm layer that may be another at some widths.
+pub trait QuantizedNorm: NormLayer {
+    /// Whether it can go to a width.
+    ///
+    /// # Errors
+    /// [`CalibrationError::NoSuchWidth`].
+    fn check_width(&self, _bits: BitWidth) -> Result<(), CalibrationError> {
+        Ok(())
+    }
+
+    /// Goes to a width that was checked.
+    fn select_width(&self, _bits: BitWidth) {}
+}
+
+/// The same at all widths.
+impl QuantizedNorm for LayerNorm {}
+
 /// Calibrates and switches the quantisers of a model.
 pub trait Precision {
+    /// Whether what the model has beside quantisers can go to a width.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    fn check_width(&self, bits: BitWidth) -> Result<(), CalibrationError>;
+
+    /// Takes what the model has beside quantisers to a width that was checked.
+    fn select_width(&self, bits: BitWidth);
+
+    /// Turns all adapters on or off. While a layer is calibrated its adapters are off by themselves.
+    fn enable_adapters(&self, enabled: bool);
+
     /// Of the weight of every layer.
     fn weights(&self) -> Vec<&FakeQuantizer>;
 
@@ -72,21 +132,20 @@ pub trait Precision {
         Ok(())
     }
 
-    /// Weights and inputs of every layer each to their width; 32 is the plain model.
+    /// Weights and inputs of every layer each to their width, adapters and norms to that of the weights;
+    /// 32 is the plain model.
     ///
     /// # Errors
-    /// As [`FakeQuantizer::set_bits`], for the first quantiser that has no such width; no layer is then
-    /// changed.
+    /// As [`FakeQuantizer::set_bits`] or [`check_width`](Self::check_width), for the first that cannot;
+    /// no layer is then changed.
     fn set_precision(&self, weights: BitWidth, inputs: BitWidth) -> Result<(), CalibrationError> {
         let roles = [(self.weights(), weights), (self.inputs(), inputs)];
-        let all =
-            || roles.iter().flat_map(|(of_role, bits)| of_role.iter().map(move |it| (it, *bits)));
-        let before: Vec<BitWidth> = all().map(|(it, _)| it.bits()).collect();
-        let set = all().try_for_each(|(it, bits)| it.set_bits(bits));
-        if set.is_err() {
-            all().zip(before).for_each(|((it, _), bits)| it.records().set_bits(bits));
-        }
-        set
+        let mut all = roles.iter().flat_map(|(of_role, bits)| of_role.iter().map(|it| (it, *bits)));
+        self.check_width(weights)?;
+        all.clone().try_for_each(|(it, bits)| it.check_bits(bits))?;
+        all.try_for_each(|(it, bits)| it.set_bits(bits))?;
+        self.select_width(weights);
+        Ok(())
     }
 
     /// The gradients of all outputs to `bits`, rounded by the words of backward pass `pass`.
@@ -155,6 +214,54 @@ pub trait Precision {
         }
         calibration::restore(all.iter().map(|it| (*it, &parts[&it.records().name()])))
     }
+}
+
+impl<L: QuantizedLayer, N: QuantizedNorm> Precision for Gpt2<L, N> {
+    fn check_width(&self, bits: BitWidth) -> Result<(), CalibrationError> {
+        layers(self).into_iter().try_for_each(|it| it.check_width(bits))?;
+        norms(self).into_iter().try_for_each(|it| it.check_width(bits))
+    }
+
+    fn select_width(&self, bits: BitWidth) {
+        layers(self).into_iter().for_each(|it| it.select_width(bits));
+        norms(self).into_iter().for_each(|it| it.select_width(bits));
+    }
+
+    fn enable_adapters(&self, enabled: bool) {
+        layers(self).into_iter().for_each(|it| it.enable_adapters(enabled));
+    }
+
+    fn weights(&self) -> Vec<&FakeQuantizer> {
+        layers(self).into_iter().map(|it| &it.quantized().weight).collect()
+    }
+
+    fn inputs(&self) -> Vec<&FakeQuantizer> {
+        layers(self).into_iter().map(|it| &it.quantized().input).collect()
+    }
+
+    fn gradients(&self) -> Vec<&LayerGradient> {
+        layers(self).into_iter().flat_map(L::gradients).collect()
+    }
+
+    fn quantizers_mut(&mut self) -> Vec<&mut FakeQuantizer> {
+        let blocks = self.h.iter_mut().flat_map(|block| {
+            let Block { attn, mlp, .. } = block;
+            [&mut attn.c_attn, &mut attn.c_proj, &mut mlp.c_fc, &mut mlp.c_proj]
+        });
+        let layers = blocks.chain(&mut self.lm_head).map(L::quantized_mut);
+        layers.flat_map(|it| [&mut it.weight, &mut it.input]).collect()
+    }
+}
+
+fn layers<L: Module, N: Module>(model: &Gpt2<L, N>) -> Vec<&L> {
+    let blocks = model.h.iter().flat_map(|block| {
+        [&block.attn.c_attn, &block.attn.c_proj, &block.mlp.c_fc, &block.mlp.c_proj]
+    });
+    blocks.chain(&model.lm_head).collect()
+}
+
+fn norms<L: Module, N: Module>(model: &Gpt2<L, N>) -> Vec<&N> {
+    model.h.iter().flat_map(|block| [&block.ln_1, &block.ln_2]).chain([&model.ln_f]).collect()
 }
 
 /// Of weights, then of inputs.

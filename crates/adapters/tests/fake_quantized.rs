@@ -21,7 +21,7 @@ fn static_inputs() -> FakeQuantConfig {
         grid: Affine::default().into(),
         ..Quantization::default()
     };
-    FakeQuantConfig { input, head: true, ..FakeQuantConfig::default() }
+    FakeQuantConfig { input: input.into(), head: true, ..FakeQuantConfig::default() }
 }
 
 fn quantizers(model: &FakeQuantizedGpt2) -> Vec<&FakeQuantizer> {
@@ -30,7 +30,7 @@ fn quantizers(model: &FakeQuantizedGpt2) -> Vec<&FakeQuantizer> {
 
 fn weight(granularity: Granularity, shape: [usize; 2]) -> FakeQuantizer {
     let how = Quantization { granularity, ..Quantization::default() };
-    FakeQuantizer::new("w", &how, Role::Weight(shape), Scales::Calibrated).unwrap()
+    FakeQuantizer::new("w", &how.into(), Role::Weight(shape), Scales::Calibrated).unwrap()
 }
 
 fn calibrated(config: &FakeQuantConfig, device: &Device, widths: &[u8]) -> FakeQuantizedGpt2 {
@@ -113,8 +113,12 @@ fn one_layer_is_the_product_of_what_its_quantisers_make() {
         Tensor::<1>::from_floats(out.as_slice(), &device).reshape(shape)
     };
     let config = FakeQuantConfig::default();
-    let input = by_hand(config.input.at(bits(4), Operand::Activation), x.clone());
-    let weight = by_hand(config.weight.at(bits(4), Operand::Weight), layer.base.weight.val());
+    let input =
+        by_hand(config.input.of(bits(4)).unwrap().at(bits(4), Operand::Activation), x.clone());
+    let weight = by_hand(
+        config.weight.of(bits(4)).unwrap().at(bits(4), Operand::Weight),
+        layer.base.weight.val(),
+    );
     let bias = layer.base.bias.as_ref().unwrap().val().unsqueeze();
     let found = gpt2_model::LinearLayer::forward(layer, x.unsqueeze()).squeeze_dim::<2>(0);
     assert_eq!(floats(found), floats(input.matmul(weight) + bias));
@@ -199,20 +203,23 @@ fn what_cannot_be_quantised_is_refused_by_name_and_never_passes_in_silence() {
     let granularity =
         |text: &str| Quantization { granularity: text.parse().unwrap(), ..Quantization::default() };
     let config = FakeQuantConfig::default();
-    let error = refused(FakeQuantConfig { input: granularity("channel:1"), ..config.clone() });
+    let error =
+        refused(FakeQuantConfig { input: granularity("channel:1").into(), ..config.clone() });
     assert!(error.starts_with("`h.0.attn.c_attn.input`: `channel:1` for an activation"), "{error}");
-    let error = refused(FakeQuantConfig { input: granularity("group:5"), ..config.clone() });
+    let error = refused(FakeQuantConfig { input: granularity("group:5").into(), ..config.clone() });
     assert!(error.starts_with("`h.0.attn.c_attn.input`: 12 inputs are no multiple"), "{error}");
-    let error = refused(FakeQuantConfig { weight: granularity("group:9"), ..config.clone() });
+    let error =
+        refused(FakeQuantConfig { weight: granularity("group:9").into(), ..config.clone() });
     assert!(error.starts_with("`h.0.attn.c_attn.weight`: 12 inputs"), "{error}");
     // NF4 has 4 bits and no others, for dynamic inputs too.
-    let input = Quantization { grid: Nf4 {}.into(), ..config.input.clone() };
+    let token = config.input.rules()[0].clone();
+    let input = Quantization { grid: Nf4 {}.into(), ..token }.into();
     let model = FakeQuantConfig { input, ..config }.apply(plain(&device)).unwrap();
     let error = model.set_precision(bits(32), bits(8)).unwrap_err().to_string();
     assert!(error.starts_with("`h.0.attn.c_attn.input`: ") && error.contains("nf4"), "{error}");
     assert!(model.set_precision(bits(32), bits(4)).is_ok());
-    let error = toml::from_str::<FakeQuantConfig>("[weight]\nbits = 4").unwrap_err().to_string();
-    assert!(error.contains("unknown field `bits`"), "{error}");
+    let error = toml::from_str::<FakeQuantConfig>("[weight]\nwidth = 4").unwrap_err().to_string();
+    assert!(error.contains("unknown field `width`"), "{error}");
 }
 
 #[test]

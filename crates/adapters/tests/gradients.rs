@@ -161,7 +161,7 @@ fn gradients_of_a_whole_model_are_switched_at_once() {
 }
 
 fn weight(how: &Quantization, shape: [usize; 2]) -> FakeQuantizer {
-    FakeQuantizer::new("w", how, Role::Weight(shape), Scales::Calibrated).unwrap()
+    FakeQuantizer::new("w", &how.clone().into(), Role::Weight(shape), Scales::Calibrated).unwrap()
 }
 
 /// A quantiser with trained scales at 3 bits, of `values`.
@@ -262,7 +262,7 @@ fn a_trained_step_comes_to_rest_where_the_paper_says() {
 #[test]
 fn trained_scales_are_parameters_of_the_model_side_by_side() {
     let config = FakeQuantConfig {
-        weight: Quantization { grid: LsqPlus::default().into(), ..Quantization::default() },
+        weight: Quantization { grid: LsqPlus::default().into(), ..Quantization::default() }.into(),
         ..FakeQuantConfig::default()
     };
     let mut model = model(&config);
@@ -338,7 +338,7 @@ fn embeddings_are_quantised_if_asked_for_and_once() {
 fn the_calibration_of_a_model_survives_a_checkpoint() {
     let config = FakeQuantConfig {
         head: true,
-        input: Quantization { granularity: Granularity::Tensor, ..Quantization::default() },
+        input: Quantization { granularity: Granularity::Tensor, ..Quantization::default() }.into(),
         gradient: GradientRounding::nearest(),
         ..FakeQuantConfig::default()
     };
