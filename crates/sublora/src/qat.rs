@@ -1,0 +1,26 @@
+//! Quantisation-aware training: one GPT-2 that runs at many widths.
+//!
+//! A run starts from a base, calibrates it, trains what its [`QatMethod`] adds, and evaluates every width
+//! on held-out text. Methods differ in the layers they build and in the [`Plan`] of their steps; the loop,
+//! checkpoints and evaluation are the same.
+
+mod calibrate;
+mod calibration_file;
+mod config;
+mod cost;
+mod distillation;
+mod learner;
+mod method;
+mod model;
+mod record;
+mod run;
+
+pub use config::{CalibrationConfig, EvaluateConfig, QatConfig, Upstream};
+pub use distillation::{
+    AnyDistillation, Cascade, Distillation, FullPrecision, Independent, Lesson, Recursive, Sandwich,
+    Visit,
+};
+pub use method::{AnyQatMethod, Cyclic, Mergeable, Plan, PostTraining, QatMethod, Switchable};
+pub use model::{Job, QatModel};
+pub use record::{QatRecord, TrainingRecord, WidthRecord};
+pub use run::QatRun;

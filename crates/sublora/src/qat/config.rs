@@ -1,0 +1,154 @@
+//! The configuration of a run of quantisation-aware training, as it stands in a TOML file.
+
+use adapters::FakeQuantConfig;
+use quantizers::BitWidth;
+use serde::{Deserialize, Serialize};
+
+use super::AnyQatMethod;
+use super::method::PostTraining;
+use crate::Error;
+use crate::config::{BaseConfig, ModelConfig, TrainConfig, set_all};
+
+/// A run: a pretrained GPT-2, what makes it run at several widths, how that is trained, and how it is
+/// evaluated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QatConfig {
+    /// Seeds adapters and the order of the batches; and the base, if that is drawn.
+    pub seed: u64,
+    /// Shape of the model, unless a checkpoint has one.
+    pub model: ModelConfig,
+    /// The pretrained weights.
+    pub base: BaseConfig,
+    /// Widths that are calibrated and evaluated, below 32; 32 always is.
+    pub widths: Vec<BitWidth>,
+    /// Width of the inputs of every layer; none is that of its weight. At 32 bits inputs are left as
+    /// they are.
+    pub input_bits: Option<BitWidth>,
+    /// Which tensors are quantised, and how.
+    pub quantize: FakeQuantConfig,
+    /// Where scales come from.
+    pub calibration: CalibrationConfig,
+    /// What is trained, if anything.
+    pub method: AnyQatMethod,
+    /// The training loop.
+    pub train: TrainConfig,
+    /// The evaluation after it.
+    pub evaluate: EvaluateConfig,
+}
+
+impl Default for QatConfig {
+    fn default() -> Self {
+        let widths = [4, 8].into_iter().filter_map(|bits| BitWidth::new(bits).ok()).collect();
+        Self {
+            seed: 137,
+            model: ModelConfig::default(),
+            base: BaseConfig::Random {},
+            widths,
+            input_bits: None,
+            quantize: FakeQuantConfig::default(),
+            calibration: CalibrationConfig::default(),
+            method: PostTraining {}.into(),
+            train: TrainConfig::default(),
+            evaluate: EvaluateConfig::default(),
+        }
+    }
+}
+
+/// Calibration of scales that are not dynamic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CalibrationConfig {
+    /// Batches that pass: those of the first steps of the training.
+    pub batches: u64,
+    /// What reaches a layer while it is calibrated.
+    pub upstream: Upstream,
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        Self { batches: 4, upstream: Upstream::default() }
+    }
+}
+
+/// What reaches a layer while it is calibrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upstream {
+    /// The activations of the unquantised model: all widths and layers in one pass.
+    #[default]
+    FullPrecision,
+    /// What the layers before it make at the width that is calibrated: a pass for each layer and width.
+    OwnWidth,
+}
+
+/// Which held-out text is scored, and with which contexts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluateConfig {
+    /// Documents of the validation split, from its first; none, `"all"` in a file, scores all.
+    #[serde(with = "crate::config::number_or_all")]
+    pub documents: Option<u64>,
+    /// Tokens by which the window slides over a document longer than the context, one evaluation each;
+    /// 0 for the context, so that windows do not overlap.
+    pub strides: Vec<usize>,
+    /// Windows scored at a time.
+    pub batch: usize,
+    /// Batches that are computed side by side, for a CPU with idle cores.
+    pub shards: usize,
+}
+
+impl Default for EvaluateConfig {
+    fn default() -> Self {
+        Self { documents: None, strides: vec![0], batch: 8, shards: 1 }
+    }
+}
+
+impl QatConfig {
+    /// Reads a configuration and what overrides it, as [`RunConfig::parse`](crate::RunConfig::parse).
+    ///
+    /// # Errors
+    /// The offending key, with the keys or values that are known.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
+        let table = text.parse().map_err(|error| Error::config(&error))?;
+        let config: Self =
+            set_all(table, overrides)?.try_into().map_err(|error| Error::config(&error))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// What can be said without a corpus.
+    ///
+    /// # Errors
+    /// The first key that makes no sense.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |reason: String| Err(Error::Config(reason));
+        let widths: Vec<u8> = self.widths.iter().map(|bits| bits.get()).collect();
+        if !widths.is_sorted_by(|a, b| a < b) || widths.last().is_none_or(|&bits| bits == 32) {
+            return refuse(format!("`widths` is {widths:?}, expected rising widths below 32"));
+        }
+        if self.calibration.batches == 0 {
+            return refuse("`calibration.batches` is 0, expected at least 1".to_owned());
+        }
+        for (key, value) in [("batch", self.evaluate.batch), ("shards", self.evaluate.shards)] {
+            if value == 0 {
+                return refuse(format!("`evaluate.{key}` is 0, expected at least 1"));
+            }
+        }
+        if self.evaluate.strides.is_empty() {
+            return refuse("`evaluate.strides` is empty, expected at least one".to_owned());
+        }
+        self.train.validate("train")?;
+        self.method.as_dyn().check(self)
+    }
+
+    /// Of the inputs, where weights are at `bits`.
+    pub(crate) fn inputs_at(&self, bits: BitWidth) -> BitWidth {
+        self.input_bits.filter(|_| !bits.is_full()).unwrap_or(bits)
+    }
+
+    /// Everything the scales are needed for: the widths, and those of inputs.
+    pub(crate) fn input_widths(&self) -> Vec<BitWidth> {
+        self.input_bits.map_or_else(|| self.widths.clone(), |bits| vec![bits])
+    }
+}

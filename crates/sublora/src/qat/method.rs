@@ -1,0 +1,108 @@
+//! What is done to a pretrained GPT-2 so that it runs at several widths.
+
+mod cyclic;
+mod mergeable;
+mod post_training;
+mod switchable;
+
+use std::num::NonZeroUsize;
+
+use adapters::{BaseWeights, CalibrationError};
+use counter_rng::Key;
+use gpt2_model::PlainGpt2;
+use precision_schedule::{Base, CostPolicy, OperandWidth, Operands};
+use quantizers::BitWidth;
+
+use super::config::QatConfig;
+use super::distillation::Visit;
+use super::model::QatModel;
+use crate::Error;
+
+/// A way to a model that runs at several widths.
+pub trait QatMethod {
+    /// Checks the settings of this method in a whole configuration.
+    ///
+    /// # Errors
+    /// The first that makes no sense.
+    fn check(&self, config: &QatConfig) -> Result<(), Error>;
+
+    /// Gives `base` what the method trains; adapters are drawn from `key`.
+    ///
+    /// # Errors
+    /// A granularity that does not suit a tensor, named.
+    fn build(
+        &self,
+        base: PlainGpt2,
+        config: &QatConfig,
+        key: Key,
+    ) -> Result<Box<dyn QatModel>, CalibrationError>;
+
+    /// What every step does; none if nothing is trained.
+    ///
+    /// # Errors
+    /// A schedule that does not fit the run.
+    fn plan(&self, config: &QatConfig) -> Result<Option<Box<dyn Plan>>, Error>;
+
+    /// Which multiplications have which widths, and the rank of the adapters, where the model is at `bits`.
+    fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize);
+}
+
+/// What the steps of a training do.
+pub trait Plan: Send + Sync {
+    /// The passes of a step, counted from 0, at least one; teachers come first.
+    fn visits(&self, step: u64) -> Vec<Visit>;
+
+    /// Width of gradients.
+    fn gradients(&self) -> BitWidth {
+        BitWidth::FULL
+    }
+
+    /// Passes of a step.
+    fn passes(&self, step: u64) -> NonZeroUsize {
+        NonZeroUsize::new(self.visits(step).len()).unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+registry::methods! {
+    /// Every method.
+    pub enum AnyQatMethod: dyn QatMethod {
+        /// The pretrained model, calibrated and quantised; nothing is trained.
+        post_training::PostTraining = "post-training",
+        /// Adapters and norms of its own for each width, over a frozen base.
+        switchable::Switchable = "switchable",
+        /// One adapter for all widths inside the quantiser, with trained scales and norms for each.
+        mergeable::Mergeable = "mergeable",
+        /// One adapter for all widths, or the base itself, at a width that a schedule moves (CPT, Fu et al. 2021).
+        cyclic::Cyclic = "cyclic",
+    }
+}
+
+/// The width of an operand that follows the schedule, unless it is kept at one.
+fn operand(fixed: Option<BitWidth>) -> OperandWidth {
+    let fixed = fixed.and_then(|bits| OperandWidth::fixed(bits.get().into()).ok());
+    fixed.unwrap_or(OperandWidth::SCHEDULED)
+}
+
+/// What costs what where weights and inputs are quantised, gradients are at `gradient`, and factors of
+/// adapters are `factors` on inputs of `adapter_inputs`.
+fn policy(
+    config: &QatConfig,
+    base: BaseWeights,
+    gradient: BitWidth,
+    adapters: (OperandWidth, OperandWidth),
+) -> CostPolicy {
+    let gradient = operand(Some(gradient));
+    let linear =
+        Operands { weight: OperandWidth::SCHEDULED, activation: operand(config.input_bits), gradient };
+    let base = match base {
+        BaseWeights::Frozen => Base::Frozen,
+        BaseWeights::Trained => Base::Trained,
+    };
+    CostPolicy {
+        base,
+        linear,
+        adapters: Operands { weight: adapters.0, activation: adapters.1, gradient },
+        attention: Operands::FULL,
+        head: if config.quantize.head { linear } else { Operands::FULL },
+    }
+}

@@ -1,0 +1,137 @@
+//! Cyclic precision training, and training at one width: whatever the schedule says.
+
+use adapters::{
+    BaseWeights, ByWidth, CalibrationError, CyclicConfig, FakeQuantConfig, GradientPlace, Rank, Scales,
+};
+use counter_rng::Key;
+use gpt2_model::PlainGpt2;
+use precision_schedule::{CostPolicy, OperandWidth, Schedule, ScheduleConfig};
+use quantizers::BitWidth;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, QatMethod, policy};
+use crate::Error;
+use crate::qat::config::QatConfig;
+use crate::qat::distillation::Visit;
+use crate::qat::model::{Built, QatModel};
+
+/// One width a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cyclic {
+    /// Width of every step; a schedule with `kind = "constant"` is static training.
+    pub precision: ScheduleConfig,
+    /// Inner dimension $r$ of the adapters; 0 for none.
+    pub rank: usize,
+    /// Numerator of the scale $s = \alpha / r$.
+    pub alpha: f64,
+    /// Quantisation of the factors of the adapters; none leaves them as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factors: Option<ByWidth>,
+    /// Whether the base is trained, too.
+    pub base: BaseWeights,
+    /// Width of gradients, whatever that of the layers.
+    pub gradient_bits: BitWidth,
+    /// Which gradients are quantised.
+    pub gradient_at: GradientPlace,
+}
+
+impl Default for Cyclic {
+    fn default() -> Self {
+        let CyclicConfig { factors, rank, alpha, base, gradient_at, .. } = CyclicConfig::default();
+        let gradient_bits = BitWidth::new(8).unwrap_or(BitWidth::FULL);
+        let precision = ScheduleConfig::default();
+        Self { precision, rank, alpha, factors, base, gradient_bits, gradient_at }
+    }
+}
+
+impl Cyclic {
+    /// The schedule of the run.
+    ///
+    /// # Errors
+    /// One that does not fit the run, or a width that no quantiser has.
+    pub fn schedule(&self, config: &QatConfig) -> Result<Schedule, Error> {
+        let schedule = self.precision.over(config.train.steps);
+        let schedule = schedule.map_err(|error| Error::Config(error.to_string()))?;
+        for bits in schedule.widths().iter() {
+            let known = width(bits).is_some_and(|it| it.is_full() || config.widths.contains(&it));
+            if !known {
+                let widths: Vec<u8> = config.widths.iter().map(|it| it.get()).collect();
+                let reason = format!(
+                    "`method.precision.widths` has {bits}, expected some of `widths`, {widths:?}, and 32"
+                );
+                return Err(Error::Config(reason));
+            }
+        }
+        Ok(schedule)
+    }
+}
+
+fn width(bits: u32) -> Option<BitWidth> {
+    u8::try_from(bits).ok().and_then(|bits| BitWidth::new(bits).ok())
+}
+
+impl QatMethod for Cyclic {
+    fn check(&self, config: &QatConfig) -> Result<(), Error> {
+        if self.rank > 0 {
+            Rank { rank: self.rank, alpha: self.alpha }.validate()?;
+        } else if self.base == BaseWeights::Frozen {
+            let reason = "`method.rank` is 0 and `method.base` is frozen: nothing would be trained";
+            return Err(Error::Config(reason.to_owned()));
+        }
+        self.schedule(config).map(drop)
+    }
+
+    fn build(
+        &self,
+        base: PlainGpt2,
+        config: &QatConfig,
+        key: Key,
+    ) -> Result<Box<dyn QatModel>, CalibrationError> {
+        let weight_scales = match self.base {
+            BaseWeights::Frozen => config.quantize.weight_scales,
+            BaseWeights::Trained => Scales::Dynamic, // they follow the weights
+        };
+        let layers = CyclicConfig {
+            quantize: FakeQuantConfig { weight_scales, ..config.quantize.clone() },
+            factors: self.factors.clone(),
+            rank: self.rank,
+            alpha: self.alpha,
+            base: self.base,
+            gradient_at: self.gradient_at,
+        };
+        let model = layers.apply(base, key)?;
+        let all = self.base == BaseWeights::Trained;
+        let trained = move |name: &str| all || name.contains(".lora_") || name.contains("ln_");
+        Ok(Box::new(Built::new(model, trained)))
+    }
+
+    fn plan(&self, config: &QatConfig) -> Result<Option<Box<dyn Plan>>, Error> {
+        let (schedule, gradients) = (self.schedule(config)?, self.gradient_bits);
+        Ok(Some(Box::new(Scheduled { schedule, gradients })))
+    }
+
+    fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize) {
+        let weight = self.factors.as_ref().map_or(OperandWidth::FULL, |_| OperandWidth::SCHEDULED);
+        let inputs = super::operand(config.input_bits);
+        let policy = policy(config, self.base, self.gradient_bits, (weight, inputs));
+        (policy, if bits.is_full() { 0 } else { self.rank })
+    }
+}
+
+/// One pass a step at the width of the schedule.
+struct Scheduled {
+    schedule: Schedule,
+    gradients: BitWidth,
+}
+
+impl Plan for Scheduled {
+    fn visits(&self, step: u64) -> Vec<Visit> {
+        let bits = width(self.schedule.bits(step)).unwrap_or(BitWidth::FULL);
+        vec![Visit::alone(bits)]
+    }
+
+    fn gradients(&self) -> BitWidth {
+        self.gradients
+    }
+}

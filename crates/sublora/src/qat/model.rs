@@ -1,0 +1,231 @@
+//! A model that runs at several widths, whatever its layers.
+
+use adapters::{Calibration, Precision, QuantizedLayer, QuantizedNorm};
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use gpt2_model::{Gpt2, Parameter, TokenScores, cross_entropy, parameters};
+use quantizers::BitWidth;
+use subspace_projectors::Layout;
+
+use super::calibrate::calibrate;
+use super::config::QatConfig;
+use super::learner::{Learner, go_to};
+use super::method::Plan;
+use crate::blocks::Blocks;
+use crate::scoring::{Scorer, Window};
+use crate::spec::arrange;
+use crate::train::{Batch, Data, Direct, Outcome, Trainer};
+use crate::Error;
+
+/// What a method builds. It is calibrated, or takes over a calibration, before anything else.
+pub trait QatModel {
+    /// Every parameter, the base among them.
+    fn parameters(&self) -> Vec<Parameter>;
+
+    /// Those that are trained.
+    fn trained(&self) -> Vec<Parameter>;
+
+    /// Bits in which the quantised matrices are held at a width, and their weights: codes, and `f32`
+    /// scales and shifts.
+    ///
+    /// # Errors
+    /// A width that has no rule.
+    fn storage(&self, bits: BitWidth) -> Result<(u64, u64), Error>;
+
+    /// Calibrates on `batches`, each `[batch, seq]`.
+    ///
+    /// # Errors
+    /// What a quantiser cannot be calibrated with.
+    fn calibrate(&mut self, config: &QatConfig, batches: &[Tensor<2, Int>]) -> Result<(), Error>;
+
+    /// Takes over a calibration.
+    ///
+    /// # Errors
+    /// One of other quantisers.
+    fn restore_calibration(
+        &mut self,
+        config: &QatConfig,
+        calibration: &Calibration,
+    ) -> Result<(), Error>;
+
+    /// Everything calibrated.
+    fn calibration(&self) -> Calibration;
+
+    /// Calibrates gradients, if their scales are not dynamic.
+    ///
+    /// # Errors
+    /// What a quantiser cannot be calibrated with.
+    fn calibrate_gradients(&self, bits: BitWidth, batches: &[Batch]) -> Result<(), Error>;
+
+    /// Trains to the end; the model is then as the last step left it.
+    ///
+    /// # Errors
+    /// As [`Trainer::run`].
+    fn train(&mut self, job: &Job<'_>, data: &Data<'_>, resume: bool) -> Result<Outcome, Error>;
+
+    /// Goes to the end of a training that is over.
+    ///
+    /// # Errors
+    /// As [`Trainer::restore_last`].
+    fn restore(&mut self, job: &Job<'_>) -> Result<(), Error>;
+
+    /// Losses of `steps` steps from the present state, which stays: by the state's own windows, each at
+    /// `bits`. In nats, one a step.
+    ///
+    /// # Errors
+    /// As [`Trainer::run`].
+    fn probe(&mut self, job: &Job<'_>, data: &Data<'_>, steps: u64) -> Result<Vec<f64>, Error>;
+
+    /// Scores `windows` at a width.
+    ///
+    /// # Errors
+    /// A width that was not calibrated, or as the scorer.
+    fn score(
+        &self,
+        config: &QatConfig,
+        bits: BitWidth,
+        scorer: &Scorer<'_>,
+        text: (&Blocks<'_>, &[Window]),
+    ) -> Result<TokenScores, Error>;
+}
+
+/// One training.
+pub struct Job<'a> {
+    /// The loop.
+    pub trainer: Trainer<'a>,
+    /// The run.
+    pub config: &'a QatConfig,
+    /// What its steps do.
+    pub plan: &'a dyn Plan,
+}
+
+/// [`QatModel`] for every kind of layer.
+pub(super) struct Built<L: Module, N: Module> {
+    model: Gpt2<L, N>,
+    is_trained: Box<dyn Fn(&str) -> bool>,
+    learns_scales: bool,
+}
+
+impl<L: QuantizedLayer, N: QuantizedNorm> Built<L, N> {
+    /// `is_trained` says which parameters are, by name.
+    pub(super) fn new(model: Gpt2<L, N>, is_trained: impl Fn(&str) -> bool + 'static) -> Self {
+        Self { model, is_trained: Box::new(is_trained), learns_scales: false }
+    }
+
+    /// Scales of weights and static inputs become parameters once they are calibrated.
+    pub(super) fn learning_scales(self) -> Self {
+        Self { learns_scales: true, ..self }
+    }
+
+    /// After calibration: makes scales parameters, gives every parameter the number of its place, and
+    /// gradients to those that are trained.
+    fn settle(&mut self, config: &QatConfig) -> Result<(), Error> {
+        if self.learns_scales {
+            let device = self.model.wte.weight.device();
+            self.model.learn_scales(&config.widths, &device)?;
+        }
+        let layout = self.layout()?;
+        self.model = arrange(self.model.clone(), &layout);
+        Ok(())
+    }
+
+    fn layout(&self) -> Result<Layout, Error> {
+        let trained = QatModel::trained(self).into_iter().map(|it| (it.name, it.shape));
+        Ok(Layout::new(trained)?)
+    }
+
+    fn direct(&self, job: &Job<'_>) -> Result<Direct, Error> {
+        Ok(Direct::new(self.layout()?, job.trainer.config))
+    }
+}
+
+impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
+    fn parameters(&self) -> Vec<Parameter> {
+        parameters(&self.model)
+    }
+
+    fn trained(&self) -> Vec<Parameter> {
+        parameters(&self.model).into_iter().filter(|it| (self.is_trained)(&it.name)).collect()
+    }
+
+    fn storage(&self, bits: BitWidth) -> Result<(u64, u64), Error> {
+        let mut total = (0, 0);
+        for weight in self.model.weights() {
+            let (held, weights) = weight.storage(bits)?;
+            total = (total.0 + held, total.1 + weights);
+        }
+        Ok(total)
+    }
+
+    fn calibrate(&mut self, config: &QatConfig, batches: &[Tensor<2, Int>]) -> Result<(), Error> {
+        calibrate(&self.model, config, batches)?;
+        self.settle(config)
+    }
+
+    fn restore_calibration(
+        &mut self,
+        config: &QatConfig,
+        calibration: &Calibration,
+    ) -> Result<(), Error> {
+        self.model.restore_calibration(calibration)?;
+        self.settle(config)
+    }
+
+    fn calibration(&self) -> Calibration {
+        self.model.calibration()
+    }
+
+    fn calibrate_gradients(&self, bits: BitWidth, batches: &[Batch]) -> Result<(), Error> {
+        let gradients = self.model.gradients();
+        let known = gradients.iter().all(|it| it.is_dynamic() || it.calibrated().contains(&bits));
+        if bits.is_full() || known {
+            return Ok(());
+        }
+        self.model.set_precision(BitWidth::FULL, BitWidth::FULL)?;
+        self.model.start_gradient_calibration(&[bits]);
+        for batch in batches {
+            drop(cross_entropy(&batch.factors(&self.model), &batch.targets).backward());
+        }
+        Ok(self.model.finish_gradient_calibration()?)
+    }
+
+    fn train(&mut self, job: &Job<'_>, data: &Data<'_>, resume: bool) -> Result<Outcome, Error> {
+        let mut direct = self.direct(job)?;
+        let learner = Learner { plan: job.plan, config: job.config };
+        let model = self.model.clone();
+        let (model, outcome) =
+            job.trainer.run("train", model, &learner, &mut direct, data, resume)?;
+        self.model = job.trainer.restore_last(model, &mut direct)?;
+        Ok(outcome)
+    }
+
+    fn restore(&mut self, job: &Job<'_>) -> Result<(), Error> {
+        let mut direct = self.direct(job)?;
+        self.model = job.trainer.restore_last(self.model.clone(), &mut direct)?;
+        Ok(())
+    }
+
+    fn probe(&mut self, job: &Job<'_>, data: &Data<'_>, steps: u64) -> Result<Vec<f64>, Error> {
+        let mut direct = self.direct(job)?;
+        let learner = Learner { plan: job.plan, config: job.config };
+        let model = self.model.clone();
+        let (model, losses) =
+            job.trainer.probe(model, &learner, &mut direct, &data.train, 0, steps)?;
+        self.model = model;
+        Ok(losses)
+    }
+
+    fn score(
+        &self,
+        config: &QatConfig,
+        bits: BitWidth,
+        scorer: &Scorer<'_>,
+        (blocks, windows): (&Blocks<'_>, &[Window]),
+    ) -> Result<TokenScores, Error> {
+        let model = self.model.valid();
+        go_to(&model, config, bits)?;
+        let scores = scorer.score(&format!("{bits} bits"), &model, blocks, windows)?;
+        go_to(&model, config, BitWidth::FULL)?;
+        Ok(scores)
+    }
+}
