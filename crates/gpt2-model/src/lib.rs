@@ -10,7 +10,7 @@ mod loss;
 mod model;
 mod parameters;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 
@@ -30,7 +30,7 @@ pub type PlainGpt2 = Gpt2<Linear, LayerNorm>;
 /// A layer that takes the place of a linear one.
 ///
 /// Only ever a type parameter: [`Gpt2`] is compiled for the layers it holds.
-pub trait LinearLayer: Module {
+pub trait LinearLayer: Module + ModuleDisplay {
     /// # Shapes
     /// - x: `[batch, seq, d_input]`
     /// - output: `[batch, seq, d_output]`
@@ -49,7 +49,7 @@ pub trait LinearLayer: Module {
 }
 
 /// A layer that takes the place of a layer norm.
-pub trait NormLayer: Module {
+pub trait NormLayer: Module + ModuleDisplay {
     /// # Shapes
     /// - x: `[batch, seq, d_model]`
     /// - output: `[batch, seq, d_model]`
