@@ -68,4 +68,7 @@ pub use sweep::{
     SweepConfig, SweepLimits, SweepMode, SweepProgress, SweepRecord, SweepRun, SweepTask, TaskEnd,
 };
 pub use sweep_report::{ModeRow, Summary as SweepSummary, SweepReport};
-pub use train::{At, Data, Direct, InSubspace, Outcome, Parameters, Point, Trainer};
+pub use train::{
+    At, Batch, BatchLoss, CrossEntropy, Data, Direct, Evaluation, InSubspace, Kept, Objective,
+    Outcome, Parameters, Pass, Point, Trainer,
+};

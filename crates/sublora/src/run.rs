@@ -32,7 +32,7 @@ use crate::certificate::{Certificate, Certifier, Subject, claim_count, metrics};
 use crate::config::{BaseConfig, CertifyConfig, RunConfig};
 use crate::held_out::{HeldOut, HeldOutText};
 use crate::scoring::{Pace, Scorer};
-use crate::train::{Outcome, Trainer};
+use crate::train::{CrossEntropy, Outcome, Trainer};
 use crate::{Error, Progress, atomic, generate};
 use prepare::{Part, Prepared};
 pub(crate) use provenance::Provenance;
@@ -85,10 +85,11 @@ impl<'a> Run<'a> {
         }
         let Prepared { spec, model, layout } = self.prepare()?;
         let mut parameters = self.parameters(&spec, &model, layout)?;
-        let trainer = self.trainer(&spec, &self.config.train, TRAIN);
+        let trainer = self.trainer(&spec, &self.config.train, TRAIN)?;
         let data = self.data(&self.config.train, Part::Certified)?;
         self.record()?;
-        let (_, outcome) = trainer.run("train", model, parameters.as_mut(), &data, resume)?;
+        let parameters = parameters.as_mut();
+        let (_, outcome) = trainer.run("train", model, &CrossEntropy, parameters, &data, resume)?;
         Ok(outcome)
     }
 

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use adapters::LoraGpt2;
 use burn::tensor::{Int, Tensor, TensorData};
-use gpt2_model::{TokenScores, score};
+use gpt2_model::{Gpt2, LinearLayer, NormLayer, TokenScores, score};
 
 use crate::blocks::Blocks;
 use crate::side_by_side::side_by_side;
@@ -26,8 +25,8 @@ pub(crate) struct Pace {
 ///
 /// # Errors
 /// If the device fails, or what `finished` returns.
-pub(crate) fn score_windows(
-    model: &LoraGpt2,
+pub(crate) fn score_windows<L: LinearLayer, N: NormLayer>(
+    model: &Gpt2<L, N>,
     blocks: &Blocks<'_>,
     windows: &[Window],
     Pace { batch, shards }: Pace,
@@ -49,8 +48,8 @@ pub(crate) fn score_windows(
 
 /// Scores one batch; the scores of a window follow those of the one before. Every batch is filled up
 /// to the same shape, so that a window's scores do not depend on its neighbours.
-fn score_batch(
-    model: &LoraGpt2,
+fn score_batch<L: LinearLayer, N: NormLayer>(
+    model: &Gpt2<L, N>,
     blocks: &Blocks<'_>,
     windows: &[Window],
     batch: usize,
@@ -92,10 +91,10 @@ impl Scorer<'_> {
     ///
     /// # Errors
     /// If the device fails, or [`Error::Interrupted`].
-    pub(crate) fn score(
+    pub(crate) fn score<L: LinearLayer, N: NormLayer>(
         &self,
         task: &str,
-        model: &LoraGpt2,
+        model: &Gpt2<L, N>,
         blocks: &Blocks<'_>,
         windows: &[Window],
     ) -> Result<TokenScores, Error> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use subspace_projectors::{Allocated, AllocationError, Layout, Plan, ProjectorError, name_matches};
 
 use crate::Error;
-use crate::config::{SubspaceConfig, first_difference};
+use crate::config::SubspaceConfig;
 
 /// Everything that was fixed before training and that the decoder is told, free of charge: no weight
 /// depends on the certified sample through it. The hash of the text says what a certificate of the
@@ -185,12 +185,6 @@ impl Spec {
     /// As it stands in checkpoints.
     pub(crate) fn to_toml(&self) -> Result<String, Error> {
         toml::to_string(self).map_err(|error| Error::config(&error))
-    }
-
-    /// The first key in which this spec is not the one written as `earlier`, and both values.
-    pub(crate) fn difference_from(&self, earlier: &str) -> Result<Option<String>, Error> {
-        let table = |text: &str| text.parse::<toml::Table>().map_err(|error| Error::config(&error));
-        Ok(first_difference(&table(&self.to_toml()?)?.into(), &table(earlier)?.into()))
     }
 
     fn key(&self, purpose: &str) -> Key {

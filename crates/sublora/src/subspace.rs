@@ -63,7 +63,7 @@ impl Subspace {
 }
 
 /// The trained weights, flat: `[D]`.
-pub(crate) fn weights(model: &LoraGpt2, layout: &Layout) -> Result<Vec<f32>, Error> {
+pub(crate) fn weights<M: Module>(model: &M, layout: &Layout) -> Result<Vec<f32>, Error> {
     let chosen = |name: &str| layout.tensor(name).is_some();
     let tensors = read(model, chosen)?;
     let values: Vec<Vec<f32>> =
@@ -72,7 +72,7 @@ pub(crate) fn weights(model: &LoraGpt2, layout: &Layout) -> Result<Vec<f32>, Err
 }
 
 /// Replaces the trained weights by `theta`, `[D]`.
-pub(crate) fn put_weights(model: LoraGpt2, layout: &Layout, theta: &[f32]) -> LoraGpt2 {
+pub(crate) fn put_weights<M: Module>(model: M, layout: &Layout, theta: &[f32]) -> M {
     assign(model, |name, _shape| Some(theta[layout.tensor(name)?.range()].to_vec()))
 }
 

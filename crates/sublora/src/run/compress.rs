@@ -16,7 +16,7 @@ use crate::config::TrainConfig;
 use crate::schedule::LearningRate;
 use crate::spec::Spec;
 use crate::subspace::Subspace;
-use crate::train::{InSubspace, Point, Trainer};
+use crate::train::{CrossEntropy, InSubspace, Point, Trainer};
 use crate::{Error, atomic};
 
 impl Run<'_> {
@@ -41,7 +41,7 @@ impl Run<'_> {
         }
         self.provenance().check(&self.folder)?;
         let Prepared { spec, model, layout } = self.prepare()?;
-        let trainer = self.trainer(&spec, &self.config.train, TRAIN);
+        let trainer = self.trainer(&spec, &self.config.train, TRAIN)?;
         let Some(allocated) = spec.allocated(&layout)? else {
             return Err(Error::Mismatch("this run has no subspace".to_owned()));
         };
@@ -85,7 +85,7 @@ impl Run<'_> {
     fn probe(&self, trainer: &Trainer<'_>, model: &LoraGpt2) -> Result<f64, Error> {
         let data = self.data(trainer.config, Part::Certified)?;
         let windows = data.held_out.as_ref().unwrap_or(&data.train);
-        Ok(trainer.evaluate(model, windows)? / std::f64::consts::LN_2)
+        Ok(trainer.evaluate(model, &CrossEntropy, windows)?.loss / std::f64::consts::LN_2)
     }
 
     /// Quantisation-aware training from a point and the levels of its quantised form.
@@ -105,14 +105,14 @@ impl Run<'_> {
         };
         let centroids: Vec<f32> =
             payload.codebook().centroids().iter().map(|it| it.to_f32()).collect();
-        let trainer = self.trainer(spec, &config, "qat");
+        let trainer = self.trainer(spec, &config, "qat")?;
         begin_from(&trainer.folder, &start_hash(&point, &centroids, &config)?)?;
         let mut parameters =
             InSubspace::through_quantiser(subspace, &point, &centroids, &config, &self.device);
         let model = parameters.place(model)?;
         let data = self.data(&config, Part::Certified)?;
         let task = "quantisation-aware training";
-        let (model, _) = trainer.run(task, model, &mut parameters, &data, resume)?;
+        let (model, _) = trainer.run(task, model, &CrossEntropy, &mut parameters, &data, resume)?;
         let point = parameters.point()?;
         Ok((model, point, parameters))
     }

@@ -14,7 +14,7 @@ use crate::Error;
 use crate::config::{BaseConfig, TrainConfig};
 use crate::spec::{BaseIdentity, Spec};
 use crate::subspace::Subspace;
-use crate::train::{Data, Direct, InSubspace, Parameters, Trainer};
+use crate::train::{CrossEntropy, Data, Direct, InSubspace, Parameters, Trainer};
 
 /// A model ready to be trained.
 pub(super) struct Prepared {
@@ -124,8 +124,9 @@ impl<'a> Run<'a> {
         let (model, layout) = spec.assemble(random)?;
         let mut parameters = Direct::new(layout, config);
         let data = self.data(config, Part::Prior)?;
-        let trainer = self.trainer(&spec, config, "pretrain");
-        let (model, _) = trainer.run("pretrain the base", model, &mut parameters, &data, resume)?;
+        let trainer = self.trainer(&spec, config, "pretrain")?;
+        let task = "pretrain the base";
+        let (model, _) = trainer.run(task, model, &CrossEntropy, &mut parameters, &data, resume)?;
         let Ok(plain) = model
             .valid()
             .map_layers(|_, layer| Ok::<_, Infallible>(layer.base), |_, norm| Ok(norm));
@@ -150,12 +151,12 @@ impl<'a> Run<'a> {
 
     pub(super) fn trainer<'b>(
         &'b self,
-        spec: &'b Spec,
+        spec: &Spec,
         config: &'b TrainConfig,
         folder: &str,
-    ) -> Trainer<'b> {
-        let folder = self.folder.join(folder);
-        Trainer { config, spec, folder, now: self.now, progress: self.progress }
+    ) -> Result<Trainer<'b>, Error> {
+        let (spec, folder) = (spec.to_toml()?, self.folder.join(folder));
+        Ok(Trainer { config, spec, folder, now: self.now, progress: self.progress })
     }
 
     /// Windows of a part of the training documents, and held-out ones.

@@ -151,7 +151,7 @@ mod tests {
         let rows = RowSubsampling { replicates: 10, ..RowSubsampling::default() };
         let comparison = Comparison { rows, ..plain.comparison.clone() };
         let widths = vec![quantizers::BitWidth::FULL];
-        let paired = SpectralStudy { comparison, widths, ..plain };
+        let paired = SpectralStudy { widths, comparison, ..plain };
         assert_eq!(paired.costs([2000, 1000, 1]), [28_000, 28_000]);
     }
 }

@@ -1,6 +1,5 @@
-//! Training the weights themselves: all of a model, or its adapters.
+//! Training the weights themselves: all of a model, or a part of it.
 
-use adapters::LoraGpt2;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
@@ -48,8 +47,8 @@ pub(super) fn restored(optimizer: ModuleOptimizer, bytes: &[u8]) -> Result<Modul
         .map_err(|error| Error::Mismatch(format!("optimiser state: {error}")))
 }
 
-impl Parameters for Direct {
-    fn step(&mut self, model: LoraGpt2, grads: GradientsParams, at: At) -> Result<LoraGpt2, Error> {
+impl<M: Module> Parameters<M> for Direct {
+    fn step(&mut self, model: M, grads: GradientsParams, at: At) -> Result<M, Error> {
         let norm = global_norm(&model, &grads)?;
         // Scaling every gradient by one factor is scaling the step's own numbers: AdamW's update
         // depends on the factor through its moments, so the gradients themselves are scaled.
@@ -57,7 +56,7 @@ impl Parameters for Direct {
         Ok(self.optimizer.step(at.learning_rate, model, grads))
     }
 
-    fn values(&self, model: &LoraGpt2) -> Result<Vec<(String, Vec<f32>)>, Error> {
+    fn values(&self, model: &M) -> Result<Vec<(String, Vec<f32>)>, Error> {
         let theta = weights(model, &self.layout)?;
         let tensors = self.layout.tensors().iter();
         Ok(tensors.map(|it| (it.name().to_owned(), theta[it.range()].to_vec())).collect())
@@ -65,11 +64,11 @@ impl Parameters for Direct {
 
     fn restore(
         &mut self,
-        model: LoraGpt2,
+        model: M,
         values: &[(String, Vec<f32>)],
         optimizer: Option<&[u8]>,
         _progress: f64,
-    ) -> Result<LoraGpt2, Error> {
+    ) -> Result<M, Error> {
         let names = self.layout.tensors().iter().map(subspace_projectors::Tensor::name);
         if !names.eq(values.iter().map(|(name, _)| name.as_str())) {
             return Err(Error::Mismatch(
@@ -97,7 +96,7 @@ impl Parameters for Direct {
     }
 }
 
-fn global_norm(model: &LoraGpt2, grads: &GradientsParams) -> Result<f64, Error> {
+fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Result<f64, Error> {
     struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -115,7 +114,7 @@ fn global_norm(model: &LoraGpt2, grads: &GradientsParams) -> Result<f64, Error> 
     Ok(sum.sqrt())
 }
 
-fn scaled(model: &LoraGpt2, grads: GradientsParams, factor: f64) -> GradientsParams {
+fn scaled<M: Module>(model: &M, grads: GradientsParams, factor: f64) -> GradientsParams {
     struct Scale(GradientsParams, f64);
     impl ModuleVisitor for Scale {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -1,9 +1,16 @@
 //! The training scheme against slow references (§ the module docs of `in_subspace`).
 
+mod passes;
+mod probe;
+
+use burn::module::{ModuleMapper, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{Corpus, Split};
 use counter_rng::Key;
+use gpt2_model::{cross_entropy, host};
 use subspace_projectors::{Gates, Layout, Moment};
 
+use super::objective::scalar;
 use super::*;
 use crate::fixture;
 use crate::spec::Spec;
@@ -49,9 +56,14 @@ fn coordinates(d: usize) -> Vec<f32> {
 
 fn gradients(model: &LoraGpt2, corpus: &Corpus, config: &TrainConfig) -> (f64, GradientsParams) {
     let windows = WindowSampler::new(corpus.split(Split::Train), config.seq + 1, 3).unwrap();
-    let (spec, folder) = (&fixture::spec(24), PathBuf::new());
-    let trainer = Trainer { config, spec, folder, now: &|| 0.0, progress: &() };
-    trainer.gradients(model, &windows, 5).unwrap()
+    let Slope { loss, grads, .. } =
+        trainer(config).slope(model, &CrossEntropy, &windows, 5).unwrap();
+    (loss, grads)
+}
+
+/// Without a folder: for steps that are not recorded.
+fn trainer(config: &TrainConfig) -> Trainer<'_> {
+    Trainer { config, spec: String::new(), folder: PathBuf::new(), now: &|| 0.0, progress: &() }
 }
 
 fn config(batch: usize, accumulation: u64, shards: u64) -> TrainConfig {
@@ -125,8 +137,8 @@ fn the_pulled_back_gradient_is_that_of_end_to_end_autodiff() {
     let model = model.map(&mut Tie { path: Vec::new(), layout: &layout, theta });
     let windows = WindowSampler::new(corpus.split(Split::Train), SEQ + 1, 3).unwrap();
     let index = WindowIndex { step: 5, micro_batch: 0, row: 0 };
-    let (x, y) = batch(&windows, index, 4, &device);
-    let reference = mean_loss(&model, x, &y);
+    let batch = Batch::of(&windows, index, 4, &device);
+    let reference = cross_entropy(&batch.factors(&model), &batch.targets);
     let reference_loss = scalar(reference.clone()).unwrap();
     let gradient = tracked.grad(&reference.backward()).unwrap();
     let gradient: Vec<f32> = host(gradient).unwrap().iter::<f32>().collect();
@@ -159,8 +171,8 @@ fn a_step_does_not_depend_on_how_its_windows_are_split() {
     let mut mean = vec![0.0; 24];
     for micro_batch in 0..2 {
         let index = WindowIndex { step: 5, micro_batch, row: 0 };
-        let (x, y) = batch(&windows, index, 8, &model.wte.weight.device());
-        let grads = mean_loss(&model, x, &y).backward();
+        let batch = Batch::of(&windows, index, 8, &model.wte.weight.device());
+        let grads = cross_entropy(&batch.factors(&model), &batch.targets).backward();
         let grads = GradientsParams::from_grads(grads, &model);
         let part = pull_back(&subspace, &model, &grads);
         mean.iter_mut().zip(part).for_each(|(mean, part)| *mean += part / 2.0);
@@ -205,13 +217,12 @@ fn dropout_is_off_in_evaluation() {
     let model = place(&subspace(&spec, &model, &layout), model, &coordinates(24));
     let config = TrainConfig { eval_batches: 2, ..config(4, 1, 1) };
     let windows = WindowSampler::new(corpus.split(Split::Train), SEQ + 1, 3).unwrap();
-    let (config, spec, folder) = (&config, &spec, PathBuf::new());
-    let trainer = Trainer { config, spec, folder, now: &|| 0.0, progress: &() };
-    let evaluate = || trainer.evaluate(&model, &windows).unwrap().to_bits();
-    assert_eq!(evaluate(), evaluate());
+    let trainer = trainer(&config);
+    let evaluate = || trainer.evaluate(&model, &CrossEntropy, &windows).unwrap().loss;
+    assert_eq!(evaluate().to_bits(), evaluate().to_bits());
     // In training it is on, and the same step draws the same masks.
-    let loss = |step| trainer.gradients(&model, &windows, step).unwrap().0;
-    let off = trainer.evaluate(&model, &windows).unwrap();
+    let loss = |step| trainer.slope(&model, &CrossEntropy, &windows, step).unwrap().loss;
+    let off = evaluate();
     assert!((loss(0) - off).abs() > 1e-4);
 }
 
