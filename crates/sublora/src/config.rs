@@ -4,7 +4,7 @@
 //! its table is: `[lora]` puts adapters in, `[sublora]` trains in a subspace, and without either all
 //! weights are trained.
 
-mod number_or_all;
+pub(crate) mod number_or_all;
 mod parse;
 mod subspace;
 mod validate;

@@ -15,6 +15,7 @@ mod generate;
 mod held_out;
 mod metrics;
 mod progress;
+pub mod qat;
 mod quantize_checkpoint;
 mod quickstart;
 mod run;
