@@ -129,7 +129,8 @@ mod tests {
         assert!(made(&w, eight, None) && made(&w, four, None), "one width at a time");
         let scales: Scales = Arc::new([]);
         assert!(made(&w, four, Some(&scales)) && !made(&w, four, Some(&scales.clone())));
-        assert!(made(&w, four, Some(&Arc::new([]))), "another calibration");
+        let others: Scales = Arc::new([]);
+        assert!(made(&w, four, Some(&others)), "another calibration");
         let loaded = Tensor::<2>::from_data([[5.0, 2.0]], &device);
         assert!(made(&loaded, four, None), "another weight");
         drop(loaded);
