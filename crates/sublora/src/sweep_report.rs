@@ -21,7 +21,6 @@ mod gates_section;
 mod modes;
 mod outputs;
 mod page;
-mod paired;
 mod rows;
 #[cfg(test)]
 mod tests;

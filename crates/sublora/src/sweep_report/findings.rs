@@ -6,7 +6,7 @@ use bounds::{Unit, round_up};
 use report::{significant, with_spread};
 
 use super::cell::about;
-use super::paired::Paired;
+use crate::paired::Paired;
 use super::{ModeRow, SweepReport};
 use crate::certificate::MetricName;
 use crate::sweep::RunStatus;
