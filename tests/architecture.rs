@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bounds",
             "corpus",
             "gpt2-model",
+            "precision-schedule",
             "quantizers",
             "report",
             "spectral",
@@ -185,8 +186,8 @@ fn every_config_parses() {
 const METHODS_HEAD: &str = "\
 # Methods
 
-Every tokenizer, projector, allocation, gate, codebook, grid, range, estimator and bound by the `kind`
-it has in configuration files, with the first lines of its documentation. The kind of an allocation is
+Every tokenizer, projector, allocation, gate, codebook, precision schedule, grid, range, estimator and
+bound by the `kind` it has in configuration files, with the first lines of its documentation. The kind of an allocation is
 `allocation_mode` in a table `[sublora]`, where `allocation_` stands before its settings. Written by `cargo test` from the registries; see EXTENDING.md.
 ";
 

@@ -196,6 +196,22 @@ impl FakeQuantizer {
         codes.map_err(|source| self.records.failed(source))
     }
 
+    /// The bits in which the tensor is held at a width, and its values: a code for each, and for each group
+    /// an `f32` scale and, of a grid that has one, an `f32` zero point or offset.
+    ///
+    /// # Errors
+    /// As [`scale_count`](Self::scale_count).
+    pub fn storage(&self, bits: BitWidth) -> Result<(u64, u64), CalibrationError> {
+        let [rows, cols] = self.role.shape();
+        let values = rows as u64 * cols as u64;
+        if bits.is_full() {
+            return Ok((32 * values, values));
+        }
+        let numbers = if self.codes(bits)?.shift.is_some() { 2 } else { 1 };
+        let scales = 32 * numbers * self.scale_count(bits)? as u64;
+        Ok((u64::from(bits.get()) * values + scales, values))
+    }
+
     /// Scales of a width, whether calibrated, dynamic or learned: one a group.
     ///
     /// # Errors

@@ -125,6 +125,11 @@ impl LayerGradient {
         self.records.bits()
     }
 
+    /// Whether scales come from the gradients at hand, so that there is nothing to calibrate.
+    pub fn is_dynamic(&self) -> bool {
+        matches!(self.rounding, GradientRounding::Stochastic { .. })
+    }
+
     /// Whether gradients pass: at 32 bits, and not watched.
     pub fn is_idle(&self) -> bool {
         self.bits().is_full() && !self.records.is_calibrating()

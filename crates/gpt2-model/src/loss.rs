@@ -9,15 +9,12 @@
 //!
 //! $\ln p_t = z_t - z_{max} + \ln p_{max}$, where $p_{max} \ge 1/V$ never underflows.
 
-use burn::tensor::activation::softmax;
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use thiserror::Error;
 
 use crate::Factor;
+use crate::head::{CHUNK_LOGITS, Gradient, Head, chunks, constants, differentiable};
 use crate::parameters::{DeviceError, host};
-
-/// Logits held at a time: 32 MiB of `f32`, of the order of a cache.
-const CHUNK_LOGITS: usize = 1 << 23;
 
 /// A mean loss and the head it came from, as one differentiable tensor.
 pub type Loss = Tensor<1>;
@@ -30,36 +27,21 @@ pub type Loss = Tensor<1>;
 /// - output: `[1]`
 pub fn cross_entropy(factors: &[Factor], targets: &Tensor<1, Int>) -> Loss {
     let [tokens] = targets.dims();
-    let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
+    let constants = constants(factors);
     let mut gradients: Vec<Gradient> = factors.iter().map(|_| Gradient::default()).collect();
     let mut nats = Vec::new();
-    for chunk in chunks(tokens, &constants) {
+    for chunk in chunks(tokens, &constants, CHUNK_LOGITS) {
         let target = targets.clone().narrow(0, chunk.start, chunk.len());
         let rows: Vec<Factor> = constants.iter().map(|factor| factor.narrow(&chunk)).collect();
         let Head { ln_p, p, .. } = Head::of(&rows, &target);
         nats.push(ln_p.neg());
         for ((factor, rows), gradient) in factors.iter().zip(&rows).zip(&mut gradients) {
-            gradient.add_chunk(factor, rows, &p, &target);
+            gradient.add_chunk(factor, rows, &p);
+            gradient.subtract_one_hot(factor, rows, &target);
         }
     }
     let value = Tensor::cat(nats, 0).mean();
-    let scale = 1.0 / tokens as f64;
-    // The inner product of each factor with its constant gradient: its derivative is the gradient,
-    // its value is taken away again.
-    let mut surrogate: Option<Loss> = None;
-    for (factor, gradient) in factors.iter().zip(gradients) {
-        for term in gradient.terms(factor) {
-            surrogate = Some(surrogate.map_or_else(|| term.clone(), |sum| sum + term.clone()));
-        }
-    }
-    match surrogate {
-        None => value,
-        Some(surrogate) => {
-            let surrogate = surrogate * scale;
-            let offset = value - surrogate.clone().inner();
-            surrogate + Tensor::from_inner(offset)
-        }
-    }
+    differentiable(value, factors, gradients, 1.0 / tokens as f64)
 }
 
 /// What a certificate keeps of each token: everything else is computed from it offline.
@@ -106,9 +88,9 @@ pub enum ScoreError {
 )]
 pub fn score(factors: &[Factor], targets: &Tensor<1, Int>) -> Result<TokenScores, ScoreError> {
     let [tokens] = targets.dims();
-    let constants: Vec<Factor> = factors.iter().map(Factor::constant).collect();
+    let constants = constants(factors);
     let mut scores = TokenScores::default();
-    for chunk in chunks(tokens, &constants) {
+    for chunk in chunks(tokens, &constants, CHUNK_LOGITS) {
         let target = targets.clone().narrow(0, chunk.start, chunk.len());
         let rows: Vec<Factor> = constants.iter().map(|factor| factor.narrow(&chunk)).collect();
         let Head { logits, target_logit, ln_p, lse, p } = Head::of(&rows, &target);
@@ -126,121 +108,6 @@ pub fn score(factors: &[Factor], targets: &Tensor<1, Int>) -> Result<TokenScores
         }
     }
     Ok(scores)
-}
-
-/// One chunk's distribution over the vocabulary, outside any graph.
-struct Head {
-    /// `[tokens, vocab]`.
-    logits: Tensor<2>,
-    /// `[tokens]`.
-    target_logit: Tensor<1>,
-    /// `[tokens]`.
-    ln_p: Tensor<1>,
-    /// Log-sum-exp of the logits, `[tokens]`.
-    lse: Tensor<1>,
-    /// `[tokens, vocab]`.
-    p: Tensor<2>,
-}
-
-impl Head {
-    fn of(rows: &[Factor], target: &Tensor<1, Int>) -> Self {
-        let logits = rows
-            .iter()
-            .map(Factor::product)
-            .reduce(|sum, term| sum + term)
-            .expect("a head has at least one factor");
-        let target_logit = logits.clone().gather(1, target.clone().unsqueeze_dim(1)).squeeze_dim(1);
-        let max = logits.clone().max_dim(1).squeeze_dim::<1>(1);
-        let p = softmax(logits.clone(), 1);
-        let p_max = p.clone().max_dim(1).squeeze_dim::<1>(1);
-        let lse = max - p_max.log();
-        let ln_p: Tensor<1> = Tensor::clone(&target_logit) - lse.clone();
-        Self { logits, target_logit, ln_p, lse, p }
-    }
-}
-
-impl Factor {
-    fn constant(&self) -> Self {
-        Self {
-            input: self.input.clone().inner(),
-            weight: self.weight.as_ref().map(|weight| weight.clone().inner()),
-        }
-    }
-
-    fn narrow(&self, rows: &std::ops::Range<usize>) -> Self {
-        let input = self.input.clone().narrow(0, rows.start, rows.len());
-        Self { input, weight: self.weight.clone() }
-    }
-
-    fn product(&self) -> Tensor<2> {
-        match &self.weight {
-            Some(weight) => self.input.clone().matmul(weight.clone()),
-            None => self.input.clone(),
-        }
-    }
-}
-
-/// Gradients of the summed loss with respect to one factor.
-#[derive(Default)]
-struct Gradient {
-    /// Chunks of `[tokens, k]`.
-    input: Vec<Tensor<2>>,
-    /// `[k, vocab]`.
-    weight: Option<Tensor<2>>,
-}
-
-impl Gradient {
-    /// `factor` says what is tracked, `rows` holds the chunk's constants. The one-hot part of
-    /// $p - e_t$ picks rows or columns, so $p$ itself is never copied.
-    fn add_chunk(
-        &mut self,
-        factor: &Factor,
-        rows: &Factor,
-        p: &Tensor<2>,
-        target: &Tensor<1, Int>,
-    ) {
-        if factor.input.is_tracked() {
-            self.input.push(if let Some(weight) = &rows.weight {
-                let weight = weight.clone().transpose();
-                p.clone().matmul(weight.clone()) - weight.select(0, target.clone())
-            } else {
-                let ones = Tensor::full([target.dims()[0], 1], -1.0, &p.device());
-                p.clone().scatter(1, target.clone().unsqueeze_dim(1), ones, IndexingUpdateOp::Add)
-            });
-        }
-        if factor.weight.as_ref().is_some_and(Tensor::is_tracked) {
-            let x = rows.input.clone().transpose(); // [k, tokens]
-            let term = x.clone().matmul(p.clone());
-            let sum = match self.weight.take() {
-                Some(sum) => sum + term,
-                None => term,
-            };
-            self.weight =
-                Some(sum.select_assign(1, target.clone(), x.neg(), IndexingUpdateOp::Add));
-        }
-    }
-
-    /// Inner products of the tracked parts of `factor` with their gradients.
-    fn terms(self, factor: &Factor) -> Vec<Loss> {
-        let mut terms = Vec::new();
-        if !self.input.is_empty() {
-            let gradient = Tensor::from_inner(Tensor::cat(self.input, 0));
-            terms.push((factor.input.clone() * gradient).sum());
-        }
-        if let (Some(gradient), Some(weight)) = (self.weight, &factor.weight) {
-            terms.push((weight.clone() * Tensor::from_inner(gradient)).sum());
-        }
-        terms
-    }
-}
-
-fn chunks(tokens: usize, factors: &[Factor]) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let vocab = factors.first().map_or(1, |factor| match &factor.weight {
-        Some(weight) => weight.dims()[1],
-        None => factor.input.dims()[1],
-    });
-    let size = (CHUNK_LOGITS / vocab).max(1);
-    (0..tokens).step_by(size).map(move |start| start..(start + size).min(tokens))
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ pub struct Operation {
 }
 
 /// What an operation is, and so which part of a [`CostPolicy`] it follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OperationKind {
     /// A row of a table for each token: no multiplication.
     Embedding,
@@ -193,7 +194,7 @@ impl Gpt2Shape {
     /// As [`operations`](Self::operations).
     pub fn meter(&self, policy: &CostPolicy) -> Result<Meter, CostError> {
         let operations = self.operations()?;
-        Ok(operations.iter().map(|it| it.forward(policy) + it.backward(policy)).sum())
+        Ok(operations.iter().map(|it| it.meter(policy)).sum())
     }
 
     fn check(&self) -> Result<(), CostError> {
@@ -223,6 +224,11 @@ impl Gpt2Shape {
 }
 
 impl Operation {
+    /// The BitOPs of both passes.
+    pub fn meter(&self, policy: &CostPolicy) -> Meter {
+        self.forward(policy) + self.backward(policy)
+    }
+
     /// The BitOPs of its forward pass.
     pub fn forward(&self, policy: &CostPolicy) -> Meter {
         let (Operands { weight, activation, .. }, _) = self.operands(policy);

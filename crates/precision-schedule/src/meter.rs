@@ -26,6 +26,8 @@
 use std::iter::Sum;
 use std::ops::Add;
 
+use serde::Serialize;
+
 use crate::{Usage, Widths};
 
 /// The BitOPs of a step as a polynomial of its width.
@@ -47,7 +49,7 @@ pub struct Meter {
 }
 
 /// The width of a static training that costs what a schedule does.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MatchedWidth {
     /// The real number $b$ with $C(b)$ the mean cost of the steps.
     pub exact: f64,
@@ -65,6 +67,11 @@ impl Meter {
     /// CPT's meter at gradients of `gradient_bits`: BitOPs of a multiply-accumulate in a training step.
     pub fn cpt(gradient_bits: u32) -> Self {
         Self { quadratic: 1, linear: 2 * u128::from(gradient_bits), constant: 0 }
+    }
+
+    /// Whether a step costs more at a higher width: whether any operand has that of the schedule.
+    pub fn is_scheduled(&self) -> bool {
+        self.quadratic + self.linear > 0
     }
 
     /// The cost of a step at `bits`.
@@ -91,7 +98,7 @@ impl Meter {
     /// with. None without a step, if the cost is that of every width, or if it is above that of 32 bits.
     pub fn matched(&self, usage: &Usage) -> Option<MatchedWidth> {
         let (run, steps) = (self.run(usage), u128::from(usage.steps()));
-        if run == 0 || self.quadratic + self.linear == 0 {
+        if run == 0 || !self.is_scheduled() {
             return None;
         }
         // The stable root of q b^2 + l b = rest.
@@ -206,6 +213,13 @@ mod tests {
             let MatchedWidth { below, above, cost_below, cost_above, .. } = matched;
             assert_eq!((below, above, cost_below, cost_above), expected);
         }
+    }
+
+    #[test]
+    fn what_a_schedule_changes() {
+        assert!(Meter::cpt(0).is_scheduled());
+        assert!(Meter { linear: 1, ..Meter::default() }.is_scheduled());
+        assert!(!Meter { constant: 1, ..Meter::default() }.is_scheduled());
     }
 
     #[test]

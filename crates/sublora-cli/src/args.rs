@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod schedule;
 mod spectral;
 mod sweep;
 
@@ -14,6 +15,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
+pub(crate) use schedule::{ScheduleArgs, ScheduleCommand};
 pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
 pub(crate) use sweep::{Report, Sweep};
 
@@ -65,7 +67,11 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Heavy-tailed spectra of a checkpoint's weights, before and after quantisation
     Spectral(Spectral),
-    /// Every tokenizer, projector, allocation, gate, codebook, grid, range, estimator and bound
+    /// What a precision schedule uses and costs
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+    /// Every tokenizer, projector, allocation, gate, codebook, precision schedule, grid, range,
+    /// estimator and bound
     List {
         /// Only this family
         what: Option<Family>,
@@ -355,6 +361,7 @@ pub(crate) enum Family {
     Allocations,
     Gates,
     Codebooks,
+    Schedules,
     Grids,
     Ranges,
     Estimators,

@@ -4,7 +4,7 @@
 //! its table is: `[lora]` puts adapters in, `[sublora]` trains in a subspace, and without either all
 //! weights are trained.
 
-mod number_or_all;
+pub(crate) mod number_or_all;
 mod parse;
 mod subspace;
 mod validate;
@@ -17,7 +17,7 @@ use gpt2_model::{Activation, ConfigError, Gpt2Config};
 use quantizers::AnyCodebook;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use parse::{first_difference, overridden, set_all};
+pub(crate) use parse::{first_difference, overridden, read};
 pub use subspace::SubspaceConfig;
 
 /// A whole run: train, compress, certify.

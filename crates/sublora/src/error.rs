@@ -121,6 +121,9 @@ pub enum Error {
     /// See [`gpt2_model::DeviceError`].
     #[error(transparent)]
     Device(#[from] gpt2_model::DeviceError),
+    /// See [`adapters::CalibrationError`].
+    #[error(transparent)]
+    Calibration(#[from] adapters::CalibrationError),
     /// See [`gpt2_model::ScoreError`].
     #[error(transparent)]
     Score(gpt2_model::ScoreError),

@@ -15,10 +15,12 @@ mod generate;
 mod held_out;
 mod metrics;
 mod progress;
+pub mod qat;
 mod quantize_checkpoint;
 mod quickstart;
 mod run;
 mod schedule;
+mod schedule_study;
 mod scoring;
 mod side_by_side;
 mod spec;
@@ -29,7 +31,9 @@ mod sweep_report;
 mod train;
 
 // The families of methods and the text side, for whoever lists or builds them.
-pub use {bounds, corpus, quantizers, spectral, subspace_projectors, weight_files};
+pub use {
+    bounds, corpus, precision_schedule, quantizers, spectral, subspace_projectors, weight_files,
+};
 
 pub use artifact::{Artifact, CodeLength};
 pub use atomic::FileError;
@@ -57,6 +61,10 @@ pub use quantize_checkpoint::{
 pub use quickstart::{Quickstart, Report, Row, quickstart_config};
 pub use run::Run;
 pub use schedule::LearningRate;
+pub use schedule_study::{
+    Cost, OperandPrecision, OperationCost, PartCost, RunCost, ScheduleReport, ScheduleStudy,
+    WidthUsage,
+};
 pub use spec::{BaseIdentity, Spec};
 pub use spectra::{
     Coverage, Gate, GateComparison, Kernels, NamedSummary, SpectralError, SpectralReport,

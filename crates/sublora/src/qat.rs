@@ -12,15 +12,18 @@ mod distillation;
 mod learner;
 mod method;
 mod model;
+mod range_test;
 mod record;
 mod run;
+mod suite;
 
 pub use config::{CalibrationConfig, EvaluateConfig, QatConfig, Upstream};
 pub use distillation::{
-    AnyDistillation, Cascade, Distillation, FullPrecision, Independent, Lesson, Recursive, Sandwich,
-    Visit,
+    AnyDistillation, Cascade, Distillation, FullPrecision, Independent, Lesson, Recursive,
+    Sandwich, Visit,
 };
 pub use method::{AnyQatMethod, Cyclic, Mergeable, Plan, PostTraining, QatMethod, Switchable};
 pub use model::{Job, QatModel};
 pub use record::{QatRecord, TrainingRecord, WidthRecord};
 pub use run::QatRun;
+pub use suite::{QatSuite, SuiteRun, finished};

@@ -34,7 +34,8 @@ use crate::held_out::{HeldOut, HeldOutText};
 use crate::scoring::{Pace, Scorer};
 use crate::train::{CrossEntropy, Outcome, Trainer};
 use crate::{Error, Progress, atomic, generate};
-use prepare::{Part, Prepared};
+pub(crate) use prepare::Part;
+use prepare::Prepared;
 pub(crate) use provenance::Provenance;
 
 /// The folder of the training in that of the run.

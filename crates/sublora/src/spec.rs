@@ -79,6 +79,14 @@ impl BaseIdentity {
         matches!(self, Self::External { .. })
     }
 
+    /// The hash of these weights; none of weights that follow from a seed.
+    pub fn sha256(&self) -> Option<Sha256Hash> {
+        match self {
+            Self::Random => None,
+            Self::PriorSplit { sha256, .. } | Self::External { sha256 } => Some(*sha256),
+        }
+    }
+
     /// The part of the corpus that these weights were pretrained on.
     pub fn prior(&self) -> Option<Partition> {
         match self {
@@ -122,8 +130,7 @@ impl Spec {
             let reason = "nothing to train: no adapter site is listed and no weight is chosen";
             return Err(Error::Config(reason.to_owned()));
         }
-        let mut arrange = Arrange { path: WeightPath::default(), next: 0, layout: &layout };
-        Ok((model.map(&mut arrange), layout))
+        Ok((arrange(model, &layout), layout))
     }
 
     /// From the coordinates to the weights of `layout`, if this spec has a subspace.
@@ -198,7 +205,11 @@ fn trim_base(name: &str) -> String {
 }
 
 /// Gives every weight the number of its place, so that an optimiser's state finds it again in another
-/// process, and gradients to those of the layout only.
+/// process, and gradients to those of `layout` only.
+pub(crate) fn arrange<M: Module>(model: M, layout: &Layout) -> M {
+    model.map(&mut Arrange { path: WeightPath::default(), next: 0, layout })
+}
+
 struct Arrange<'a> {
     path: WeightPath,
     next: u64,

@@ -5,6 +5,7 @@ use clap_complete::Shell;
 use sublora::Run;
 use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
+use sublora::precision_schedule::AnyPrecisionSchedule;
 use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use sublora::spectral::AnyEstimator;
 use sublora::subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
@@ -93,7 +94,7 @@ fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>,
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
-    let families: [(Family, Vec<(&str, &str)>); 9] = [
+    let families: [(Family, Vec<(&str, &str)>); 10] = [
         (
             Family::Tokenizers,
             AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
@@ -108,6 +109,10 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
         ),
         (Family::Gates, AnyGate::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Codebooks, AnyCodebook::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (
+            Family::Schedules,
+            AnyPrecisionSchedule::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
         (Family::Grids, AnyGrid::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Ranges, AnyRange::all().iter().map(|it| (it.name(), it.about())).collect()),
         (

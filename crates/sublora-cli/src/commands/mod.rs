@@ -6,6 +6,7 @@ pub(crate) mod inspect;
 pub(crate) mod quantize;
 pub(crate) mod quickstart;
 pub(crate) mod report;
+pub(crate) mod schedule;
 pub(crate) mod spectral;
 pub(crate) mod sweep;
 pub(crate) mod train;
@@ -48,6 +49,12 @@ impl Answer {
         let json = serde_json::to_string_pretty(value);
         Ok(Self::done(json.map_err(|error| Failure::new(error, "try without `--json`"))?))
     }
+}
+
+/// The text of a configuration; `hint` says what that is.
+pub(crate) fn read_config(path: &Path, hint: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(format!("cannot read `{}`: {error}", path.display()), hint))
 }
 
 /// A run on the device that was asked for.

@@ -9,16 +9,13 @@ use sublora::{
 
 use crate::args::{Args, Sweep};
 use crate::bars::SweepBars;
-use crate::commands::{Answer, corpora, now};
+use crate::commands::{Answer, corpora, now, read_config};
 use crate::failure::Failure;
 use crate::{device, memory, table};
 
 pub(crate) fn run(args: &Args, sweep: &Sweep) -> Result<Answer, Failure> {
-    let text = std::fs::read_to_string(&sweep.config).map_err(|error| {
-        let message = format!("cannot read `{}`: {error}", sweep.config.display());
-        let hint = "`--config` names a TOML file like `configs/allocation-small.toml`";
-        Failure::new(message, hint)
-    })?;
+    let hint = "`--config` names a TOML file like `configs/allocation-small.toml`";
+    let text = read_config(&sweep.config, hint)?;
     let config = SweepConfig::parse(&text, &sweep.set)?;
     let corpus = corpora::open(&sweep.corpus)?;
     let bars = SweepBars::new();

@@ -4,14 +4,12 @@ use sublora::{CodeLength, Run, RunConfig};
 
 use crate::args::{Args, RunArgs, Train};
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, open_run};
+use crate::commands::{Answer, corpora, open_run, read_config};
 use crate::failure::Failure;
 
 pub(crate) fn train(args: &Args, train: &Train) -> Result<Answer, Failure> {
-    let text = std::fs::read_to_string(&train.config).map_err(|error| {
-        let message = format!("cannot read `{}`: {error}", train.config.display());
-        Failure::new(message, "`--config` names a TOML file like those in `configs/`")
-    })?;
+    let hint = "`--config` names a TOML file like those in `configs/`";
+    let text = read_config(&train.config, hint)?;
     let config = RunConfig::parse(&text, &train.set)?;
     let corpus = corpora::open(&train.corpus)?;
     let bars = Bars::new();

@@ -45,6 +45,8 @@ fn help() {
         "generate --help",
         "quantize --help",
         "spectral --help",
+        "schedule table --help",
+        "schedule plot --help",
     ];
     check("help", &transcript(&folder, &lines));
 }
@@ -133,6 +135,46 @@ fn matrices() -> Vec<u8> {
     bytes.extend(header);
     bytes.extend(waves.flat_map(f32::to_le_bytes));
     bytes
+}
+
+/// From the configuration of the repository to tables and a page, and what is refused.
+#[test]
+fn schedule() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("cpt.toml"), include_str!("../../../../configs/schedule-cpt.toml")).unwrap();
+    let wide = "[precision]\nwidths = [8, 17, 32]\nschedule = { kind = \"random\" }\n";
+    let tiny = "[model]\nn_layer = 2\nn_head = 2\nn_embd = 8\nvocab_size = 10\nseq = 4\nblock_lora_rank = 1\n[cost]\nbase = \"frozen\"\n";
+    fs::write(at.join("wide.toml"), wide.to_owned() + tiny).unwrap();
+    let full = "[cost]\nlinear = { weight = 32, activation = 32, gradient = 32 }\n";
+    fs::write(at.join("full.toml"), full).unwrap();
+    fs::write(at.join("typo.toml"), "[precision]\nwidth = [4, 8]\n").unwrap();
+    fs::write(at.join("kind.toml"), "[precision]\nschedule = { kind = \"cpt\" }\n").unwrap();
+    fs::write(at.join("heads.toml"), "[model]\nn_head = 5\n").unwrap();
+    let lines = [
+        "schedule table cpt.toml",
+        "schedule table wide.toml --steps 1000 --json",
+        "schedule table full.toml",
+        "schedule plot cpt.toml --out plots",
+        "schedule plot cpt.toml --steps 100 --out short.html --json",
+        "schedule",
+        "schedule table",
+        "schedule plot cpt.toml",
+        "schedule table missing.toml",
+        "schedule table typo.toml",
+        "schedule table kind.toml",
+        "schedule table heads.toml",
+        "schedule table cpt.toml --steps 7",
+        "schedule table cpt.toml --steps 0",
+    ];
+    let said = transcript(&folder, &lines).replace('\\', "/").replace(
+        "The system cannot find the file specified. (os error 2)",
+        "No such file or directory (os error 2)",
+    );
+    check("schedule", &said);
+    let page = |name: &str| fs::read_to_string(at.join(name)).unwrap();
+    assert!(page("plots/schedule.html").contains("over 64000 steps"));
+    assert!(page("short.html").contains("over 100 steps"));
 }
 
 #[test]

@@ -11,19 +11,14 @@ enum NumberOrWord {
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
-pub(in crate::config) fn serialize<S: Serializer>(
-    size: &Option<u64>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(size: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
     match size {
         Some(size) => to.serialize_u64(*size),
         None => to.serialize_str("all"),
     }
 }
 
-pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<u64>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let expected = &"a number above 0, or \"all\"";
     match NumberOrWord::deserialize(from)
         .map_err(|_| D::Error::custom(format!("a sample size is no number, expected {expected}")))?

@@ -15,12 +15,20 @@ impl RunConfig {
     /// # Errors
     /// The offending key, with the keys or values that are known.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let table = text.parse().map_err(|error| Error::config(&error))?;
-        let table = set_all(table, overrides)?;
-        let config: Self = table.try_into().map_err(|error| Error::config(&error))?;
+        let config: Self = read(text, overrides)?;
         config.validate()?;
         Ok(config)
     }
+}
+
+/// A configuration and what overrides it, each `table.key=value`, not validated.
+///
+/// # Errors
+/// The offending key, with the keys or values that are known.
+pub(crate) fn read<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, Error> {
+    let table = text.parse().map_err(|error| Error::config(&error))?;
+    let table = set_all(table, overrides)?;
+    table.try_into().map_err(|error| Error::config(&error))
 }
 
 /// `settings` with every `table.key=value` of `overrides` set.
@@ -40,7 +48,7 @@ pub(crate) fn overridden<T: Serialize + DeserializeOwned>(
 ///
 /// # Errors
 /// An override that is none.
-pub(crate) fn set_all(mut table: toml::Table, overrides: &[String]) -> Result<toml::Table, Error> {
+fn set_all(mut table: toml::Table, overrides: &[String]) -> Result<toml::Table, Error> {
     for assignment in overrides {
         let (path, value) = assignment
             .split_once('=')

@@ -66,7 +66,17 @@ impl RunConfig {
 }
 
 impl TrainConfig {
-    fn validate(&self, table: &str) -> Result<(), Error> {
+    /// Errs unless windows fit the context of `shape`.
+    pub(crate) fn validate_for(&self, shape: &Gpt2Config) -> Result<(), Error> {
+        let context = shape.n_positions;
+        if self.seq > context {
+            let expected = format!("at most the model's context `n_positions` {context}");
+            return Err(Error::value("train.seq", &self.seq, &expected));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn validate(&self, table: &str) -> Result<(), Error> {
         let key = |key: &str| format!("{table}.{key}");
         let counts = [
             ("steps", self.steps),

@@ -1,6 +1,7 @@
 //! The configuration of a run of quantisation-aware training, as it stands in a TOML file.
 
 use adapters::FakeQuantConfig;
+use precision_schedule::{RangeTest, Widths};
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,8 @@ pub struct QatConfig {
     pub method: AnyQatMethod,
     /// The training loop.
     pub train: TrainConfig,
+    /// What [`QatRun::range_test`](super::QatRun::range_test) probes.
+    pub range_test: RangeTest,
     /// The evaluation after it.
     pub evaluate: EvaluateConfig,
 }
@@ -50,6 +53,7 @@ impl Default for QatConfig {
             calibration: CalibrationConfig::default(),
             method: PostTraining {}.into(),
             train: TrainConfig::default(),
+            range_test: RangeTest::default(),
             evaluate: EvaluateConfig::default(),
         }
     }
@@ -145,6 +149,20 @@ impl QatConfig {
     /// Of the inputs, where weights are at `bits`.
     pub(crate) fn inputs_at(&self, bits: BitWidth) -> BitWidth {
         self.input_bits.filter(|_| !bits.is_full()).unwrap_or(bits)
+    }
+
+    /// Errs unless `widths`, the value of `key`, are some of the widths of the run, or 32.
+    pub(crate) fn check_widths(&self, key: &str, widths: &Widths) -> Result<(), Error> {
+        let is_known = |bits: u32| {
+            bits == 32 || self.widths.iter().any(|width| u32::from(width.get()) == bits)
+        };
+        match widths.as_slice().iter().find(|&&bits| !is_known(bits)) {
+            None => Ok(()),
+            Some(bits) => {
+                let known: Vec<u8> = self.widths.iter().map(|it| it.get()).collect();
+                Err(Error::value(key, bits, &format!("one of `widths` {known:?}, or 32")))
+            }
+        }
     }
 
     /// Everything the scales are needed for: the widths, and those of inputs.

@@ -22,12 +22,7 @@ pub(super) fn forward(
 }
 
 /// BitOPs of a forward and a backward pass over `seq` tokens at a width.
-fn step(
-    config: &QatConfig,
-    model: &Gpt2Config,
-    seq: usize,
-    bits: BitWidth,
-) -> Result<u128, Error> {
+fn step(config: &QatConfig, model: &Gpt2Config, seq: usize, bits: BitWidth) -> Result<u128, Error> {
     let (shape, policy) = at(config, model, seq, bits);
     let meter = shape.meter(&policy).map_err(|error| Error::Config(error.to_string()))?;
     Ok(meter.step(bits.get().into()))

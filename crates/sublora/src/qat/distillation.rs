@@ -173,7 +173,10 @@ mod tests {
             seen[1..3].iter().for_each(|&bits| *drawn.entry(bits).or_default() += 1);
         }
         // 2 of 5 in each step: 200 of 500, with a standard deviation of 11; here at most 4 of them away.
-        assert!(drawn.len() == 5 && drawn.values().all(|count| (156..=244).contains(count)), "{drawn:?}");
+        assert!(
+            drawn.len() == 5 && drawn.values().all(|count| (156..=244).contains(count)),
+            "{drawn:?}"
+        );
     }
 
     #[test]

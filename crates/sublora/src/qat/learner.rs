@@ -3,12 +3,11 @@
 use std::num::NonZeroUsize;
 
 use adapters::{CalibrationError, Precision, QuantizedLayer, QuantizedNorm};
-use burn::tensor::Tensor;
-use gpt2_model::{Gpt2, Teacher, cross_entropy, distilled, logits};
+use gpt2_model::{Distillation, Distilled, Gpt2, Teacher, cross_entropy, logits};
 use quantizers::BitWidth;
 
 use super::config::QatConfig;
-use super::distillation::Visit;
+use super::distillation::{Lesson, Visit};
 use super::method::Plan;
 use crate::Error;
 use crate::train::{Batch, BatchLoss, Evaluation, Kept, Objective, Pass, scalar};
@@ -58,26 +57,27 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Objective<Gpt2<L, N>> for Learner<'_> 
         let visits = self.plan.visits(pass.step);
         let visit = &visits[pass.number];
         let factors = batch.factors(model);
-        if Self::teaches(&visits, pass.number) {
-            kept.push(logits(&factors));
-        }
         if !visit.learns() {
+            kept.push(logits(&factors));
             return Ok(None);
         }
         // Teachers left their logits in the order of their visits.
         let place = |teacher| (0..teacher).filter(|&it| Self::teaches(&visits, it)).count();
-        let teachers: Vec<Teacher> = visit
-            .lessons
-            .iter()
-            .map(|lesson| Teacher {
-                logits: kept.logits()[place(lesson.teacher)].clone(),
-                weight: lesson.weight,
-                matching: lesson.matching,
-            })
-            .collect();
+        let teacher = |lesson: &Lesson| Teacher {
+            logits: kept.logits()[place(lesson.teacher)].clone(),
+            weight: lesson.weight,
+            matching: lesson.matching,
+        };
+        let distillation = Distillation {
+            cross_entropy: visit.cross_entropy,
+            teachers: visit.lessons.iter().map(teacher).collect(),
+            keep_logits: Self::teaches(&visits, pass.number),
+        };
+        let Distilled { loss, nats, logits } = distillation.loss(&factors, &batch.targets);
+        if let Some(logits) = logits {
+            kept.push(logits);
+        }
         let learning = visits.iter().filter(|it| it.learns()).count();
-        let (loss, nats): (Tensor<1>, Tensor<1>) =
-            distilled(&factors, &batch.targets, visit.cross_entropy, &teachers);
         Ok(Some(BatchLoss { minimised: loss / learning as f64, nats }))
     }
 

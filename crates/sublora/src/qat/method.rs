@@ -92,8 +92,11 @@ fn policy(
     adapters: (OperandWidth, OperandWidth),
 ) -> CostPolicy {
     let gradient = operand(Some(gradient));
-    let linear =
-        Operands { weight: OperandWidth::SCHEDULED, activation: operand(config.input_bits), gradient };
+    let linear = Operands {
+        weight: OperandWidth::SCHEDULED,
+        activation: operand(config.input_bits),
+        gradient,
+    };
     let base = match base {
         BaseWeights::Frozen => Base::Frozen,
         BaseWeights::Trained => Base::Trained,

@@ -11,11 +11,11 @@ use super::calibrate::calibrate;
 use super::config::QatConfig;
 use super::learner::{Learner, go_to};
 use super::method::Plan;
+use crate::Error;
 use crate::blocks::Blocks;
 use crate::scoring::{Scorer, Window};
 use crate::spec::arrange;
 use crate::train::{Batch, Data, Direct, Outcome, Trainer};
-use crate::Error;
 
 /// What a method builds. It is calibrated, or takes over a calibration, before anything else.
 pub trait QatModel {
@@ -24,6 +24,9 @@ pub trait QatModel {
 
     /// Those that are trained.
     fn trained(&self) -> Vec<Parameter>;
+
+    /// Parameters beside the base that a width uses: adapters, norms, learned scales.
+    fn own_parameters(&self, config: &QatConfig, bits: BitWidth) -> u64;
 
     /// Bits in which the quantised matrices are held at a width, and their weights: codes, and `f32`
     /// scales and shifts.
@@ -76,7 +79,7 @@ pub trait QatModel {
     /// As [`Trainer::run`].
     fn probe(&mut self, job: &Job<'_>, data: &Data<'_>, steps: u64) -> Result<Vec<f64>, Error>;
 
-    /// Scores `windows` at a width.
+    /// Scores `text` at a width.
     ///
     /// # Errors
     /// A width that was not calibrated, or as the scorer.
@@ -84,9 +87,15 @@ pub trait QatModel {
         &self,
         config: &QatConfig,
         bits: BitWidth,
-        scorer: &Scorer<'_>,
-        text: (&Blocks<'_>, &[Window]),
+        text: &ScoredText<'_>,
     ) -> Result<TokenScores, Error>;
+}
+
+/// Held-out windows, and who scores them.
+pub struct ScoredText<'a> {
+    pub(super) blocks: Blocks<'a>,
+    pub(super) windows: Vec<Window>,
+    pub(super) scorer: Scorer<'a>,
 }
 
 /// One training.
@@ -146,6 +155,12 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
 
     fn trained(&self) -> Vec<Parameter> {
         parameters(&self.model).into_iter().filter(|it| (self.is_trained)(&it.name)).collect()
+    }
+
+    fn own_parameters(&self, config: &QatConfig, bits: BitWidth) -> u64 {
+        let Some(place) = config.widths.iter().position(|&it| it == bits) else { return 0 };
+        let all = parameters(&self.model).into_iter().filter(|it| is_used(&it.name, place));
+        all.map(|it| it.shape.iter().map(|&extent| extent as u64).product::<u64>()).sum()
     }
 
     fn storage(&self, bits: BitWidth) -> Result<(u64, u64), Error> {
@@ -208,24 +223,51 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
     fn probe(&mut self, job: &Job<'_>, data: &Data<'_>, steps: u64) -> Result<Vec<f64>, Error> {
         let mut direct = self.direct(job)?;
         let learner = Learner { plan: job.plan, config: job.config };
-        let model = self.model.clone();
-        let (model, losses) =
-            job.trainer.probe(model, &learner, &mut direct, &data.train, 0, steps)?;
-        self.model = model;
-        Ok(losses)
+        job.trainer.probe(&self.model, &learner, &mut direct, &data.train, 0..steps)
     }
 
     fn score(
         &self,
         config: &QatConfig,
         bits: BitWidth,
-        scorer: &Scorer<'_>,
-        (blocks, windows): (&Blocks<'_>, &[Window]),
+        ScoredText { blocks, windows, scorer }: &ScoredText<'_>,
     ) -> Result<TokenScores, Error> {
         let model = self.model.valid();
         go_to(&model, config, bits)?;
         let scores = scorer.score(&format!("{bits} bits"), &model, blocks, windows)?;
         go_to(&model, config, BitWidth::FULL)?;
         Ok(scores)
+    }
+}
+
+/// Whether a parameter is beside the base and of all widths, or of that at `place` among them.
+fn is_used(name: &str, place: usize) -> bool {
+    let mut parts = name.split('.');
+    while let Some(part) = parts.next() {
+        if ["adapters", "norms", "learned"].contains(&part) {
+            return parts.next().and_then(|number| number.parse().ok()) == Some(place);
+        }
+    }
+    name.contains(".lora_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_used;
+
+    #[test]
+    fn a_width_uses_what_all_do_and_its_own() {
+        for (name, expected) in [
+            ("h.0.attn.c_attn.lora.lora_A", true),
+            ("h.0.attn.c_attn.adapters.1.factors.lora_B", true),
+            ("h.0.attn.c_attn.adapters.0.factors.lora_B", false),
+            ("h.1.ln_2.norms.1.bias", true),
+            ("h.1.ln_2.norms.10.bias", false),
+            ("h.1.mlp.c_fc.quantized.weight.learned.1.scale", true),
+            ("h.1.mlp.c_fc.quantized.base.weight", false),
+            ("ln_f.weight", false),
+        ] {
+            assert_eq!(is_used(name, 1), expected, "{name}");
+        }
     }
 }

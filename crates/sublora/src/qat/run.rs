@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::config::{EvaluateConfig, QatConfig};
 use super::method::Plan;
-use super::model::{Job, QatModel};
+use super::model::{Job, QatModel, ScoredText};
 use super::record::{QatRecord, TrainingRecord, WidthRecord};
 use super::{calibration_file, cost};
 use crate::atomic::FileError;
@@ -60,6 +60,22 @@ struct Prepared {
     model: Box<dyn QatModel>,
     shape: Gpt2Config,
     spec: Spec,
+}
+
+/// Makes the jobs of probes.
+pub(super) struct Prober<'a> {
+    run: &'a QatRun<'a>,
+    spec: &'a Spec,
+}
+
+impl Prober<'_> {
+    /// Of steps by `plan`.
+    ///
+    /// # Errors
+    /// A configuration that cannot be written.
+    pub(super) fn job<'b>(&'b self, plan: &'b dyn Plan) -> Result<Job<'b>, Error> {
+        self.run.job(self.spec, plan)
+    }
 }
 
 /// What a checkpoint is of.
@@ -127,19 +143,19 @@ impl<'a> QatRun<'a> {
         self.widths(&prepared, widths)
     }
 
-    /// A model that is ready to be trained, the plan of its training and its windows, to probe it.
+    /// Shows `probe` a model that is ready to be trained with gradients of a width, and its windows.
     pub(super) fn probed<T>(
         &self,
-        probe: impl FnOnce(&mut dyn QatModel, &Job<'_>, &Data<'_>) -> Result<T, Error>,
-        plan: &dyn Plan,
+        gradients: BitWidth,
+        probe: impl FnOnce(&mut dyn QatModel, &Prober<'_>, &Data<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.pretrain()?;
         let mut prepared = self.prepare()?;
         let data = self.data()?;
         let batches = self.first_batches(&data)?;
-        prepared.model.calibrate_gradients(plan.gradients(), &batches)?;
-        let job = self.job(&prepared.spec, plan)?;
-        probe(prepared.model.as_mut(), &job, &data)
+        prepared.model.calibrate_gradients(gradients, &batches)?;
+        let prober = Prober { run: self, spec: &prepared.spec };
+        probe(prepared.model.as_mut(), &prober, &data)
     }
 
     fn opened(&self, resume: bool) -> Result<bool, Error> {
@@ -252,11 +268,7 @@ impl<'a> QatRun<'a> {
         Ok(Job { trainer, config: &self.config, plan })
     }
 
-    fn evaluated(
-        &self,
-        prepared: &Prepared,
-        plan: Option<&dyn Plan>,
-    ) -> Result<QatRecord, Error> {
+    fn evaluated(&self, prepared: &Prepared, plan: Option<&dyn Plan>) -> Result<QatRecord, Error> {
         let mut widths = self.config.widths.clone();
         widths.push(BitWidth::FULL);
         let training = plan.map(|plan| self.training(prepared, plan)).transpose()?;
@@ -307,11 +319,11 @@ impl<'a> QatRun<'a> {
             }
             let blocks = Blocks::new(file, (0..documents).collect(), context, stride);
             let of = |index| blocks.of_document(index).map(move |block| (index, block));
-            let windows: Vec<_> = (0..documents).flat_map(of).collect();
+            let windows = (0..documents).flat_map(of).collect();
+            let text = ScoredText { blocks, windows, scorer };
             for &bits in widths {
                 let began = (self.now)();
-                let scores =
-                    prepared.model.score(&self.config, bits, &scorer, (&blocks, &windows))?;
+                let scores = prepared.model.score(&self.config, bits, &text)?;
                 let seconds = (self.now)() - began;
                 let record = self.width(prepared, bits, &scores)?;
                 let (stride, context) = (stride as u64, context as u64);

@@ -25,7 +25,7 @@ pub(super) struct Prepared {
 
 /// Documents to train on.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Those set aside for the base.
     Prior,
     /// The others.
@@ -69,24 +69,26 @@ impl<'a> Run<'a> {
 
     /// The base with its adapters.
     pub(super) fn prepare(&self) -> Result<Prepared, Error> {
-        let device = self.device.clone().autodiff();
-        let shape = self.shape()?;
-        let (base, spec) = match self.base_path() {
-            None => {
-                let spec = self.spec(shape, BaseIdentity::Random);
-                (spec.random_base(&device)?, spec)
-            }
-            Some(path) => {
-                if self.prior().is_some() {
-                    self.provenance().check(&path)?;
-                }
-                let (base, _) = gpt2_model::load(&path, &device)?;
-                let identity = BaseIdentity::of(&base, self.prior())?;
-                (base, self.spec(shape, identity))
-            }
-        };
+        let (base, shape, identity) = self.base()?;
+        let spec = self.spec(shape, identity);
         let (model, layout) = spec.assemble(base)?;
         Ok(Prepared { spec, model, layout })
+    }
+
+    /// The weights that this run starts from, on a device with gradients, their shape and what they are.
+    pub(crate) fn base(&self) -> Result<(PlainGpt2, Gpt2Config, BaseIdentity), Error> {
+        let device = self.device.clone().autodiff();
+        let shape = self.shape()?;
+        let Some(path) = self.base_path() else {
+            let spec = self.spec(shape.clone(), BaseIdentity::Random);
+            return Ok((spec.random_base(&device)?, shape, BaseIdentity::Random));
+        };
+        if self.prior().is_some() {
+            self.provenance().check(&path)?;
+        }
+        let (base, _) = gpt2_model::load(&path, &device)?;
+        let identity = BaseIdentity::of(&base, self.prior())?;
+        Ok((base, shape, identity))
     }
 
     /// What this run is started on.
@@ -160,7 +162,7 @@ impl<'a> Run<'a> {
     }
 
     /// Windows of a part of the training documents, and held-out ones.
-    pub(super) fn data(&self, config: &TrainConfig, part: Part) -> Result<Data<'a>, Error> {
+    pub(crate) fn data(&self, config: &TrainConfig, part: Part) -> Result<Data<'a>, Error> {
         let (length, seed) = (config.seq + 1, self.config.seed);
         let file = self.corpus.split(Split::Train);
         let train = match self.prior() {

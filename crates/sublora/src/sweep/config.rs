@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::config::{RunConfig, first_difference, set_all};
+use crate::config::{RunConfig, first_difference, read};
 use crate::{Error, Run};
 
 /// Every mode at every budget, once a seed.
@@ -70,9 +70,7 @@ impl SweepConfig {
     /// # Errors
     /// The offending mode and key.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let table = text.parse().map_err(|error| Error::config(&error))?;
-        let table = set_all(table, overrides)?;
-        let config: Self = table.try_into().map_err(|error| Error::config(&error))?;
+        let config: Self = read(text, overrides)?;
         config.runs()?;
         Ok(config)
     }

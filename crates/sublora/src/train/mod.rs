@@ -20,6 +20,7 @@ use corpus::{WindowIndex, WindowSampler};
 pub use direct::Direct;
 pub use in_subspace::{InSubspace, Point};
 use objective::device_of;
+pub(crate) use objective::scalar;
 pub use objective::{Batch, BatchLoss, CrossEntropy, Evaluation, Kept, Objective, Pass};
 use state::State;
 use step::Slope;
@@ -222,6 +223,23 @@ impl Trainer<'_> {
     ) -> Result<M, Error> {
         let best = self.checked(State::read(&self.folder.join("best.safetensors"))?)?;
         parameters.restore(model, &best.values, None, self.progress_at(best.step))
+    }
+
+    /// Goes to the values of the last step of a finished run.
+    ///
+    /// # Errors
+    /// [`Error::Untrained`] before that, or values of another model.
+    pub fn restore_last<M>(
+        &self,
+        model: M,
+        parameters: &mut dyn Parameters<M>,
+    ) -> Result<M, Error> {
+        let last = self.checked(State::read(&self.folder.join("last.safetensors"))?)?;
+        let (step, steps) = (last.step, self.config.steps);
+        if step < steps {
+            return Err(Error::Untrained { folder: self.folder.clone(), step, steps });
+        }
+        parameters.restore(model, &last.values, None, self.progress_at(step))
     }
 
     /// Passes on what is of the model that is trained here.

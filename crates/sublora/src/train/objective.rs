@@ -106,6 +106,16 @@ impl Kept {
 }
 
 impl Batch {
+    /// The first `rows` windows of a step.
+    pub(crate) fn first_of(
+        windows: &WindowSampler<'_>,
+        step: u64,
+        rows: usize,
+        device: &Device,
+    ) -> Self {
+        Self::of(windows, WindowIndex { step, micro_batch: 0, row: 0 }, rows, device)
+    }
+
     /// The `rows` windows from `index` on.
     pub(super) fn of(
         windows: &WindowSampler<'_>,

@@ -37,8 +37,7 @@ impl Distillation for Cascade {
         let mut visits: Vec<Visit> =
             self.full_precision.then(|| Visit::teacher(BitWidth::FULL)).into_iter().collect();
         for &bits in widths.iter().rev() {
-            let lesson =
-                |teacher| Lesson { teacher, weight: self.beta, matching: Matching::Mse };
+            let lesson = |teacher| Lesson { teacher, weight: self.beta, matching: Matching::Mse };
             let lessons = (0..visits.len()).map(lesson).collect();
             visits.push(Visit { lessons, ..Visit::alone(bits) });
         }

@@ -1,7 +1,8 @@
 //! Cyclic precision training, and training at one width: whatever the schedule says.
 
 use adapters::{
-    BaseWeights, ByWidth, CalibrationError, CyclicConfig, FakeQuantConfig, GradientPlace, Rank, Scales,
+    BaseWeights, ByWidth, CalibrationError, CyclicConfig, FakeQuantConfig, GradientPlace, Rank,
+    Scales,
 };
 use counter_rng::Key;
 use gpt2_model::PlainGpt2;
@@ -53,16 +54,7 @@ impl Cyclic {
     pub fn schedule(&self, config: &QatConfig) -> Result<Schedule, Error> {
         let schedule = self.precision.over(config.train.steps);
         let schedule = schedule.map_err(|error| Error::Config(error.to_string()))?;
-        for bits in schedule.widths().iter() {
-            let known = width(bits).is_some_and(|it| it.is_full() || config.widths.contains(&it));
-            if !known {
-                let widths: Vec<u8> = config.widths.iter().map(|it| it.get()).collect();
-                let reason = format!(
-                    "`method.precision.widths` has {bits}, expected some of `widths`, {widths:?}, and 32"
-                );
-                return Err(Error::Config(reason));
-            }
-        }
+        config.check_widths("method.precision.widths", schedule.widths())?;
         Ok(schedule)
     }
 }

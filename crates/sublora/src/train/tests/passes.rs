@@ -5,17 +5,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use adapters::{FakeQuantConfig, FakeQuantizedGpt2, Precision, Scales};
-use gpt2_model::{Gpt2, LinearLayer, NormLayer, PlainGpt2, parameters};
+use gpt2_model::{Distillation, Distilled, Matching, PlainGpt2, Teacher, logits, parameters};
 use quantizers::BitWidth;
 
 use super::*;
-
-/// The logits of `model`, `[tokens, vocab]`, outside any graph.
-fn logits<L: LinearLayer, N: NormLayer>(model: &Gpt2<L, N>, batch: &Batch) -> Tensor<2> {
-    let logits = model.logits(batch.tokens.clone()).inner();
-    let [rows, seq, vocab] = logits.dims();
-    logits.reshape([rows * seq, vocab])
-}
 
 fn bits(tensor: &Tensor<2>) -> Vec<u32> {
     host(tensor.clone()).unwrap().iter::<f32>().map(f32::to_bits).collect()
@@ -62,7 +55,7 @@ impl Objective<LoraGpt2> for Scripted {
         kept: &mut Kept,
     ) -> Result<Option<BatchLoss>, Error> {
         assert_eq!(*self.begun.lock().unwrap().last().unwrap(), pass);
-        let now = logits(model, batch);
+        let now = logits(&batch.factors(model));
         assert_eq!(kept.logits().len(), pass.number);
         assert!(kept.logits().iter().all(|it| bits(it) == bits(&now)));
         kept.push(now);
@@ -185,17 +178,17 @@ impl Objective<FakeQuantizedGpt2> for TwoWidths {
         pass: Pass,
         kept: &mut Kept,
     ) -> Result<Option<BatchLoss>, Error> {
-        let alone = CrossEntropy.loss(model, batch, pass, kept)?.unwrap();
-        let [teacher] = kept.logits() else {
-            kept.push(logits(model, batch));
-            return Ok(Some(alone));
-        };
-        let logits = model.logits(batch.tokens.clone());
-        let [rows, seq, vocab] = logits.dims();
-        let distance = logits.reshape([rows * seq, vocab]) - Tensor::from_inner(teacher.clone());
-        assert!(scalar(distance.clone().abs().sum()).unwrap() > 0.0); // another width
-        let minimised = alone.minimised + distance.square().mean();
-        Ok(Some(BatchLoss { minimised, nats: alone.nats }))
+        let teachers = kept.logits().iter().cloned();
+        let teachers =
+            teachers.map(|logits| Teacher { logits, weight: 1.0, matching: Matching::Mse });
+        let how =
+            Distillation { teachers: teachers.collect(), keep_logits: true, cross_entropy: 1.0 };
+        let Distilled { loss: minimised, nats, logits } =
+            how.loss(&batch.factors(model), &batch.targets);
+        let added = scalar(minimised.clone())? - scalar(nats.clone())?;
+        assert_eq!(added > 0.0, pass.number == 1); // the teacher is at another width
+        logits.into_iter().for_each(|it| kept.push(it));
+        Ok(Some(BatchLoss { minimised, nats }))
     }
 
     fn evaluate(&self, model: &FakeQuantizedGpt2, batches: &[Batch]) -> Result<Evaluation, Error> {

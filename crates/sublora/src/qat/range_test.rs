@@ -1,0 +1,90 @@
+//! The precision range test on a run: short trainings from one state, each at one width.
+//!
+//! Weights, optimiser and the order of the batches are the same before every probe and after the last; a
+//! step seeds its own randomness. The decision is [`RangeTest`]'s.
+
+use precision_schedule::{Criterion, RangeTest, RangeTestState, Verdict};
+use quantizers::BitWidth;
+
+use super::distillation::Visit;
+use super::method::Plan;
+use super::run::QatRun;
+use crate::Error;
+
+impl QatRun<'_> {
+    /// Probes the widths of `range_test` from the beginning of the training of this run, which is then
+    /// as it was: a training that follows is the one without a test.
+    ///
+    /// # Errors
+    /// Settings that make no test, widths that are not calibrated, or what failed. A test without an answer
+    /// is none: it stands in the verdict, with the curves.
+    pub fn range_test(&self) -> Result<Verdict, Error> {
+        let test = &self.config.range_test;
+        self.check_range_test()?;
+        let probe = test.start().map_err(|error| Error::Config(error.to_string()))?;
+        let plan = self.config.method.as_dyn().plan(&self.config)?;
+        let Some(plan) = plan else {
+            let reason =
+                "`method.kind` is post-training, which trains nothing that could be probed";
+            return Err(Error::Config(reason.to_owned()));
+        };
+        let gradients = plan.gradients();
+        self.progress.begin("range test", "probes", test.probes().len() as u64);
+        let mut state = RangeTestState::Probe(probe);
+        let verdict = self.probed(gradients, |model, prober, data| {
+            let mut done = 0;
+            loop {
+                let probe = match state {
+                    RangeTestState::Done(verdict) => return Ok(verdict),
+                    RangeTestState::Probe(probe) => probe,
+                };
+                let bits = width(probe.bits())?;
+                let plan = OneWidth { bits, gradients };
+                let curve = model.probe(&prober.job(&plan)?, data, test.iterations)?;
+                done += 1;
+                if self.progress.update(done, &format!("{bits} bits")).is_break() {
+                    return Err(Error::Interrupted);
+                }
+                let next = probe.record(curve);
+                state = next.map_err(|error| Error::Config(error.to_string()))?;
+            }
+        })?;
+        self.progress.end();
+        Ok(verdict)
+    }
+
+    fn check_range_test(&self) -> Result<(), Error> {
+        let RangeTest { widths, criterion, iterations, .. } = &self.config.range_test;
+        if let Criterion::Accuracy { .. } = criterion {
+            let reason = "`range_test.criterion.kind` is accuracy, expected loss-slope: a language \
+                          model is probed by its loss";
+            return Err(Error::Config(reason.to_owned()));
+        }
+        if *iterations > self.config.train.steps {
+            let expected = format!("at most `train.steps` {}", self.config.train.steps);
+            return Err(Error::value("range_test.iterations", iterations, &expected));
+        }
+        self.config.check_widths("range_test.widths", widths)
+    }
+}
+
+fn width(bits: u32) -> Result<BitWidth, Error> {
+    let known = u8::try_from(bits).ok().and_then(|bits| BitWidth::new(bits).ok());
+    known.ok_or_else(|| Error::value("range_test.widths", &bits, "1 to 16"))
+}
+
+/// Every step at one width.
+struct OneWidth {
+    bits: BitWidth,
+    gradients: BitWidth,
+}
+
+impl Plan for OneWidth {
+    fn visits(&self, _step: u64) -> Vec<Visit> {
+        vec![Visit::alone(self.bits)]
+    }
+
+    fn gradients(&self) -> BitWidth {
+        self.gradients
+    }
+}
