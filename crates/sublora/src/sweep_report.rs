@@ -31,6 +31,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub(crate) use cell::estimate;
+pub(crate) use findings::count;
 pub use modes::ModeRow;
 
 use crate::certificate::Certificate;

@@ -2,9 +2,9 @@
 //! what it cost.
 //!
 //! # Definition
-//! A *method* is the runs of one label, which differ in their seed alone. Labels `static-2`, `static-3` and
-//! so on are one method, `static`: its value at $B$ bits is that of the run which was trained at $B$. A
-//! method is compared with those whose runs learned at fewer widths: one of several widths with those of
+//! A *method* is the runs of one label, which differ in their seed alone. Runs that were trained at one
+//! width and are labelled with it, `static-2`, `static-3` and so on, are one method, `static`: its value at
+//! $B$ bits is that of the run which was trained at $B$. A method is compared with those whose runs learned at fewer widths: one of several widths with those of
 //! one and of none, one of one width with those of none. What is compared is the mean loss on the same
 //! held-out text, seed by seed, at the same width: Student's paired test and its interval of 95 %.
 //!
@@ -33,8 +33,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use differences::{QatDifference, QatVerdict};
-pub use rows::QatWidthRow;
+pub use differences::{Difference, Verdict};
+pub use rows::WidthRow;
 
 use crate::Error;
 use checks::Text;
@@ -49,8 +49,8 @@ pub struct QatComparison {
     /// What each was evaluated on, at least one.
     texts: Vec<Text>,
     left_out: Vec<PathBuf>,
-    widths: Vec<QatWidthRow>,
-    differences: Vec<QatDifference>,
+    widths: Vec<WidthRow>,
+    differences: Vec<Difference>,
 }
 
 impl QatComparison {
@@ -95,12 +95,12 @@ impl QatComparison {
     }
 
     /// Every stride, width and method.
-    pub fn widths(&self) -> &[QatWidthRow] {
+    pub fn widths(&self) -> &[WidthRow] {
         &self.widths
     }
 
     /// Every stride, pair of methods and width.
-    pub fn differences(&self) -> &[QatDifference] {
+    pub fn differences(&self) -> &[Difference] {
         &self.differences
     }
 

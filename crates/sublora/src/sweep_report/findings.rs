@@ -277,6 +277,6 @@ fn verdict(row: &ModeRow) -> Verdict {
 }
 
 /// `1 seed`, `3 seeds`.
-pub(super) fn count(count: usize, of: &str) -> String {
+pub(crate) fn count(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }

@@ -29,11 +29,12 @@ const FREE: [&str; 3] = ["base.path", "evaluate.batch", "evaluate.shards"];
 ///
 /// # Errors
 /// The first two that differ in their text, in their base with the same seed, or in their settings with
-/// the same label; a seed that is there twice; a label `static-B` of a run that was not trained at $B$.
+/// the same label; a seed that a label has twice; nothing that was evaluated.
 pub(super) fn check(runs: &[ComparedRun]) -> Result<Vec<Text>, Error> {
     let mut seen = BTreeMap::new();
     let mut bases = BTreeMap::new();
     let mut labels = BTreeMap::new();
+    let mut methods = BTreeMap::new();
     let Some(first) = runs.first() else { return Ok(Vec::new()) };
     for run in runs {
         let refuse = |other: &ComparedRun, difference: String| {
@@ -61,32 +62,21 @@ pub(super) fn check(runs: &[ComparedRun]) -> Result<Vec<Text>, Error> {
         if let Some(difference) = other_setting(other, run) {
             return refuse(other, format!("both are “{}”, but {difference}", run.label));
         }
+        let (name, only) = run.method();
+        let other = *methods.entry(name).or_insert(run);
+        if other.method().1.is_some() != only.is_some() {
+            let difference = format!("“{}” and “{}” would be one method", other.label, run.label);
+            return refuse(other, difference);
+        }
         if let Some(other) = seen.insert((run.label.as_str(), run.seed()), run) {
             return refuse(other, format!("both are “{}” with seed {}", run.label, run.seed()));
         }
-        own_width(run)?;
     }
-    Ok(texts(first))
-}
-
-/// A label that names a width has to be of a run at that width.
-fn own_width(run: &ComparedRun) -> Result<(), Error> {
-    let (method, only) = run.method();
-    let Some(bits) = only else {
-        let is_whole = method != "static";
-        return if is_whole { Ok(()) } else { Err(misnamed(run, "no width in its label")) };
-    };
-    let passes = run.record.training.as_ref().map(|it| &it.passes);
-    if passes.is_some_and(|it| it.keys().eq(&[bits.get()])) {
-        return Ok(());
+    let texts = texts(first);
+    if texts.is_empty() {
+        return Err(Error::Unfinished { folder: first.folder.clone(), what: "evaluated width" });
     }
-    let widths: Vec<u8> = passes.into_iter().flat_map(|it| it.keys().copied()).collect();
-    Err(misnamed(run, &format!("learned at the widths {widths:?}")))
-}
-
-fn misnamed(run: &ComparedRun, reason: &str) -> Error {
-    let (folder, label) = (run.folder.display(), &run.label);
-    Error::Mismatch(format!("`{folder}` is called “{label}”, and has {reason}"))
+    Ok(texts)
 }
 
 /// What a run was evaluated on, stride by stride.

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use quantizers::BitWidth;
 
 use crate::metrics::{self, Recorded};
+use crate::qat::config::QatConfig;
 use crate::qat::method::Plan;
 use crate::qat::record::{QatRecord, WidthRecord};
 use crate::qat::run::QatRun;
-use crate::{Error, qat::config::QatConfig};
-
-/// Labels of runs at one width of the method before it, the width after it.
-const STATIC: (&str, &str) = ("static", "static-");
+use crate::Error;
 
 /// A run that is over.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,13 +84,20 @@ impl ComparedRun {
         }
     }
 
-    /// Of its method, and the width at which alone it stands for it.
+    /// The name of its method, and the width at which alone it stands for it: that in its label, if that
+    /// is what it was trained at.
     pub(super) fn method(&self) -> (&str, Option<BitWidth>) {
-        let bits = self.label.strip_prefix(STATIC.1).and_then(|it| it.parse().ok());
-        match bits.and_then(|bits| BitWidth::new(bits).ok()) {
-            Some(bits) => (STATIC.0, Some(bits)),
-            None => (&self.label, None),
-        }
+        let of_family = || {
+            let (family, bits) = self.label.rsplit_once('-')?;
+            let bits = BitWidth::new(bits.parse().ok()?).ok()?;
+            self.passes().eq([bits.get()]).then_some((family, Some(bits)))
+        };
+        of_family().unwrap_or((&self.label, None))
+    }
+
+    /// The widths at which it learned something.
+    pub(super) fn passes(&self) -> impl Iterator<Item = u8> {
+        self.record.training.iter().flat_map(|it| it.passes.keys().copied())
     }
 
     /// Of the run.
