@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod qat;
 mod schedule;
 mod spectral;
 mod sweep;
@@ -15,6 +16,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
+pub(crate) use qat::{Qat, QatRangeTest, QatSuiteArgs, QatTrain};
 pub(crate) use schedule::{ScheduleArgs, ScheduleCommand};
 pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
 pub(crate) use sweep::{Report, Sweep};
@@ -59,7 +61,7 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Turn what came of a sweep into a page and tables
     Report(Report),
-    /// Loss of a compressed model on held-out documents
+    /// Loss of a compressed model, or of one at several precisions, on held-out documents
     Eval(Eval),
     /// Text from a compressed model
     Generate(Generate),
@@ -67,6 +69,9 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Heavy-tailed spectra of a checkpoint's weights, before and after quantisation
     Spectral(Spectral),
+    /// Train a model that runs at several precisions
+    #[command(subcommand)]
+    Qat(Qat),
     /// What a precision schedule uses and costs
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -188,6 +193,18 @@ pub(crate) struct Eval {
     /// Blocks to score of each document; `all` scores everything
     #[arg(long, value_name = "N|all", default_value = "16", value_parser = sample)]
     pub(crate) blocks: Sample,
+    /// Widths in bits, of a run of `sublora qat` or of a GPT-2 folder, which is then quantised
+    #[arg(long, value_name = "BITS,..", value_delimiter = ',', value_parser = bit_width)]
+    pub(crate) precision: Vec<BitWidth>,
+    /// With `--precision`: tokens by which windows slide, one evaluation each, 0 for the context
+    #[arg(long, value_name = "N,..", value_delimiter = ',', requires = "precision")]
+    pub(crate) stride: Vec<usize>,
+    /// With `--precision`: documents to score, from the first
+    #[arg(long, value_name = "N", requires = "precision")]
+    pub(crate) documents: Option<u64>,
+    /// With `--precision` of a GPT-2 folder: how it is quantised, a configuration of `sublora qat`
+    #[arg(long, value_name = "FILE", requires = "precision")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -328,6 +345,12 @@ pub(crate) struct Quantize {
 pub(crate) enum HalfArg {
     F16,
     Bf16,
+}
+
+pub(crate) fn bit_width(text: &str) -> Result<BitWidth, String> {
+    let width =
+        text.parse().map_err(|_| format!("`{text}` is no width, expected 1 to 16, or 32"))?;
+    BitWidth::new(width).map_err(|error| error.to_string())
 }
 
 pub(crate) fn bits(text: &str) -> Result<BitWidth, String> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use sublora::corpus::Partition;
+use sublora::qat::WidthRecord;
 use sublora::quantizers::{Distortion, Operand};
 use sublora::{Certificate, Claim, MetricName, NamedSummary, QuantizedCheckpoint, SpectralReport};
 
@@ -69,6 +70,39 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
         certificate.corpus.documents,
         certificate.corpus.tokens,
     )
+}
+
+/// A model at each of its widths.
+pub(crate) fn widths(records: &[WidthRecord]) -> String {
+    let mut table = new([
+        "bits",
+        "inputs",
+        "stride",
+        "nats/token",
+        "perplexity",
+        "bits/weight",
+        "BitOPs/token",
+        "own parameters",
+        "seconds",
+    ]);
+    for it in records {
+        table.add_row([
+            it.bits.to_string(),
+            it.input_bits.to_string(),
+            it.stride.to_string(),
+            format!("{:.4}", it.nats_per_token),
+            format!("{:.3}", it.perplexity),
+            format!("{:.3}", it.bits_per_weight),
+            format!("{:.3e}", it.bit_ops_per_token),
+            it.own_parameters.to_string(),
+            it.seconds.map_or_else(String::new, |it| format!("{it:.1}")),
+        ]);
+    }
+    let text = records.first().map_or_else(String::new, |it| {
+        let (documents, tokens, context) = (it.documents, it.tokens, it.context);
+        format!("\nheld-out text      {documents} documents, {tokens} tokens, context {context}")
+    });
+    format!("{table}{text}")
 }
 
 /// What quantisation did to each tensor of a checkpoint, and which it left alone.

@@ -6,17 +6,21 @@ use sublora::Run;
 use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
 use sublora::precision_schedule::AnyPrecisionSchedule;
+use sublora::qat::QatRun;
 use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use sublora::spectral::AnyEstimator;
 use sublora::subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
 
 use crate::args::{Args, Eval, Family, Generate, SplitArg};
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, open_run};
+use crate::commands::{Answer, corpora, open_run, qat};
 use crate::failure::Failure;
 use crate::table;
 
 pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
+    if !eval.precision.is_empty() || QatRun::stands_in(&eval.run) {
+        return qat::eval(args, eval);
+    }
     let corpus = corpora::open(&eval.corpus)?;
     let bars = Bars::new();
     let run = open_run(args, &eval.run, Run::read_config(&eval.run, &[])?, &corpus, &bars)?;

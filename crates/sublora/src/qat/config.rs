@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::AnyQatMethod;
 use super::method::PostTraining;
 use crate::Error;
-use crate::config::{BaseConfig, ModelConfig, TrainConfig, set_all};
+use crate::config::{BaseConfig, ModelConfig, TrainConfig, read};
 
 /// A run: a pretrained GPT-2, what makes it run at several widths, how that is trained, and how it is
 /// evaluated.
@@ -114,9 +114,7 @@ impl QatConfig {
     /// # Errors
     /// The offending key, with the keys or values that are known.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let table = text.parse().map_err(|error| Error::config(&error))?;
-        let config: Self =
-            set_all(table, overrides)?.try_into().map_err(|error| Error::config(&error))?;
+        let config: Self = read(text, overrides)?;
         config.validate()?;
         Ok(config)
     }

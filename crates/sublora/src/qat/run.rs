@@ -143,6 +143,15 @@ impl<'a> QatRun<'a> {
         self.widths(&prepared, widths)
     }
 
+    /// Calibrates the base and evaluates it at `widths`, untrained; leaves a calibration and no run.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_base(&self, widths: &[BitWidth]) -> Result<Vec<WidthRecord>, Error> {
+        self.pretrain()?;
+        self.widths(&self.prepare()?, widths)
+    }
+
     /// Shows `probe` a model that is ready to be trained with gradients of a width, and its windows.
     pub(super) fn probed<T>(
         &self,

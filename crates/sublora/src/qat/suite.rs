@@ -19,7 +19,7 @@ use super::method::{AnyQatMethod, Cyclic};
 use super::{cost, record::QatRecord};
 use crate::Error;
 use crate::atomic::{self, FileError};
-use crate::config::{BaseConfig, first_difference, set_all};
+use crate::config::{BaseConfig, first_difference, read};
 
 const CONFIG: &str = "suite.toml";
 
@@ -57,9 +57,7 @@ impl QatSuite {
     /// # Errors
     /// The offending key.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let table = text.parse().map_err(|error| Error::config(&error))?;
-        let suite: Self =
-            set_all(table, overrides)?.try_into().map_err(|error| Error::config(&error))?;
+        let suite: Self = read(text, overrides)?;
         if suite.seeds.is_empty() || suite.methods.is_empty() {
             let reason = "`seeds` and `methods` have nothing, expected at least one each";
             return Err(Error::Config(reason.to_owned()));

@@ -1,0 +1,69 @@
+//! What can be typed after `sublora qat`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Qat {
+    /// All widths together: calibrated only, with adapters and norms for each, or with one adapter that can
+    /// be merged
+    Switchable(QatTrain),
+    /// A width that a schedule moves from step to step (CPT), or one width all along
+    Cyclic(QatTrain),
+    /// Between which widths precision should cycle, by short trainings from one state
+    RangeTest(QatRangeTest),
+    /// Several methods on several seeds
+    Suite(QatSuiteArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QatTrain {
+    /// TOML configuration of the run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Go on where an interrupted run in that folder stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Override a key of the configuration, for example train.steps=100
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QatRangeTest {
+    /// TOML configuration of the run; its table `range_test` says what is probed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Folder of the run, whose base and calibration it makes or finds
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Override a key of the configuration, for example range_test.iterations=100
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QatSuiteArgs {
+    /// TOML configuration of the suite
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Corpus folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: PathBuf,
+    /// Folder of the suite; what is finished in it is not done again
+    #[arg(long, value_name = "SUITE")]
+    pub(crate) out: PathBuf,
+    /// Override a key of the configuration, for example run.train.steps=100
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
