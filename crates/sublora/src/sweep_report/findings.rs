@@ -6,9 +6,9 @@ use bounds::{Unit, round_up};
 use report::{significant, with_spread};
 
 use super::cell::about;
-use crate::paired::Paired;
 use super::{ModeRow, SweepReport};
 use crate::certificate::MetricName;
+use crate::paired::Paired;
 use crate::sweep::RunStatus;
 
 /// Below it, a difference is called distinguishable from zero.

@@ -1,7 +1,9 @@
 //! What training and running cost, beside the loss.
 
 use quantizers::BitWidth;
-use report::{Axis, Estimate, Mark, Point, Reference, Section, Series, Size, Svg, XyChart, significant};
+use report::{
+    Axis, Estimate, Mark, Point, Reference, Section, Series, Size, Svg, XyChart, significant,
+};
 
 use super::QatComparison;
 use super::methods::{Learned, Method};
@@ -54,18 +56,25 @@ impl QatComparison {
             let nats: Option<Vec<f64>> = nats.map(|it| Some(it?.value)).collect();
             Some(Spread::of(&nats?)?.mean)
         };
-        self.against_training("One model, or one family of models, for all widths", Size::WIDE, overall, without)
+        self.against_training(
+            "One model, or one family of models, for all widths",
+            Size::WIDE,
+            overall,
+            without,
+        )
     }
 
     /// A model for one width.
     fn training(&self, bits: BitWidth) -> Svg {
         let at_width = |method: &Method<'_>| {
             let found = method.at(bits, self.stride());
-            let found = found.filter_map(|(run, it)| Some((run.training_bit_ops()?, it.nats_per_token)));
+            let found =
+                found.filter_map(|(run, it)| Some((run.training_bit_ops()?, it.nats_per_token)));
             let (costs, losses): (Vec<f64>, Vec<f64>) = found.unzip();
             point(&costs, &losses, format!("{}, {bits} bits", method.name))
         };
-        let without = |method: &Method<'_>| Some(estimate(&method.nats(bits, self.stride()))?.value);
+        let without =
+            |method: &Method<'_>| Some(estimate(&method.nats(bits, self.stride()))?.value);
         self.against_training(&format!("{bits} bits"), Size::HALF, at_width, without)
     }
 
@@ -87,7 +96,10 @@ impl QatComparison {
         });
         let line = |method: &&Method<'_>| {
             let at = without(method)?;
-            Some(Reference::Horizontal { at, label: format!("{}, {}", method.name, significant(at, 4)) })
+            Some(Reference::Horizontal {
+                at,
+                label: format!("{}, {}", method.name, significant(at, 4)),
+            })
         };
         let chart = XyChart {
             title: title.to_owned(),

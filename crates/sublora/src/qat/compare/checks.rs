@@ -103,7 +103,8 @@ fn told(texts: &[Text]) -> String {
 fn other_setting(a: &ComparedRun, b: &ComparedRun) -> Option<String> {
     let is_free = |key: &str| key.rsplit('.').next() == Some("seed") || FREE.contains(&key);
     let keys = a.settings.keys().chain(b.settings.keys());
-    let key = keys.filter(|it| !is_free(it)).find(|it| a.settings.get(*it) != b.settings.get(*it))?;
+    let key =
+        keys.filter(|it| !is_free(it)).find(|it| a.settings.get(*it) != b.settings.get(*it))?;
     let shown = |of: &ComparedRun| of.settings.get(key).map_or("absent", String::as_str).to_owned();
     Some(format!("`{key}` is {} and {}", shown(a), shown(b)))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use report::significant;
 
-use super::differences::{Difference, Verdict};
 use super::QatComparison;
+use super::differences::{Difference, Verdict};
 use crate::sweep_report::count;
 
 /// How far two costs may be apart, relative, and still be called equal.
@@ -19,8 +19,9 @@ impl QatComparison {
         let mut findings = vec![self.subject()];
         let at_stride = |it: &&Difference| it.stride == self.stride();
         let rows: Vec<&Difference> = self.differences.iter().filter(at_stride).collect();
-        let same_pair =
-            |a: &&Difference, b: &&Difference| (&a.method, &a.reference) == (&b.method, &b.reference);
+        let same_pair = |a: &&Difference, b: &&Difference| {
+            (&a.method, &a.reference) == (&b.method, &b.reference)
+        };
         findings.extend(rows.chunk_by(same_pair).map(sentence));
         findings.push(tests(&rows));
         findings

@@ -123,9 +123,13 @@ impl QatComparison {
     /// One width.
     fn dots(&self, bits: BitWidth) -> Svg {
         let methods = self.methods();
-        let of = |method: &Method<'_>| Some((method.name, estimate(&method.nats(bits, self.stride()))?));
-        let (names, values): (Vec<&str>, Vec<Estimate>) = methods.iter().filter_map(of).unzip();
-        let ends = || values.iter().flat_map(|it| [it.value, it.interval.map_or(it.value, |it| it.0)]);
+        let of = |method: &Method<'_>| {
+            let estimate = estimate(&method.nats(bits, self.stride()))?;
+            Some((method.name.to_owned(), estimate))
+        };
+        let (names, values): (Vec<String>, Vec<Estimate>) = methods.iter().filter_map(of).unzip();
+        let ends =
+            || values.iter().flat_map(|it| [it.value, it.interval.map_or(it.value, |it| it.0)]);
         let (low, high) = ends().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| {
             (low.min(it), high.max(it))
         });
@@ -135,7 +139,7 @@ impl QatComparison {
         let chart = DotPlot {
             title: format!("{bits} bits"),
             values: Axis::linear("held-out loss, nats per token"),
-            categories: names.iter().map(ToString::to_string).collect(),
+            categories: names,
             series: vec![CategorySeries::new("mean", values.into_iter().map(Some)).look(Look::Ink)],
             reference: base.map(|at| (at, base_label(at))),
             width: Size::HALF.width,
@@ -148,7 +152,9 @@ impl QatComparison {
         let at_stride = |it: &&Difference| it.stride == self.stride();
         let rows: Vec<&Difference> = self.differences.iter().filter(at_stride).collect();
         if rows.is_empty() {
-            return Ok(section.prose("There are no two methods of which one learned at more widths."));
+            return Ok(
+                section.prose("There are no two methods of which one learned at more widths.")
+            );
         }
         let mut section = section.prose(
             "A difference is the loss of a method less that of what it stands beside, of runs with the \
@@ -158,9 +164,8 @@ impl QatComparison {
              the table. Training BitOPs are those of the method as a multiple of the other's at that \
              width: a family of runs at one width each was trained anew for every width.",
         );
-        let references = self.methods().into_iter().filter(|it| {
-            rows.iter().any(|row| row.reference == it.name)
-        });
+        let references =
+            self.methods().into_iter().filter(|it| rows.iter().any(|row| row.reference == it.name));
         for reference in references {
             section = section.chart(self.difference_dots(&reference, &rows), "");
         }

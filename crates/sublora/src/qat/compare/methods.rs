@@ -87,12 +87,7 @@ impl<'a> Method<'a> {
 
     /// Of a seed, the BitOPs of the training of all runs that it takes to have all of `bits`, and the mean
     /// loss over these; none if one of them is missing or nothing was trained.
-    pub(super) fn overall(
-        &self,
-        seed: u64,
-        bits: &[BitWidth],
-        stride: u64,
-    ) -> Option<(f64, f64)> {
+    pub(super) fn overall(&self, seed: u64, bits: &[BitWidth], stride: u64) -> Option<(f64, f64)> {
         let of_seed = |&bits: &BitWidth| self.at(bits, stride).find(|it| it.0.seed() == seed);
         let found: Vec<_> = bits.iter().map(of_seed).collect::<Option<_>>()?;
         let runs: Vec<&ComparedRun> = found.iter().map(|it| it.0).collect();

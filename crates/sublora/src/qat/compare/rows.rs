@@ -74,7 +74,8 @@ impl QatComparison {
 
     /// Method by method, seed by seed.
     pub(super) fn run_rows(&self) -> Vec<RunRow> {
-        let of_run = self.runs.iter().flat_map(|run| run.record.widths.iter().map(move |it| (run, it)));
+        let of_run =
+            self.runs.iter().flat_map(|run| run.record.widths.iter().map(move |it| (run, it)));
         let row = |(run, it): (&super::ComparedRun, &crate::qat::record::WidthRecord)| RunRow {
             method: run.at(it.bits, it.stride).map(|_| run.method().0.to_owned()),
             label: run.label.clone(),

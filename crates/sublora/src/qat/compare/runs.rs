@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use quantizers::BitWidth;
 
+use crate::Error;
 use crate::metrics::{self, Recorded};
 use crate::qat::config::QatConfig;
 use crate::qat::method::Plan;
 use crate::qat::record::{QatRecord, WidthRecord};
 use crate::qat::run::QatRun;
-use crate::Error;
 
 /// A run that is over.
 #[derive(Debug, Clone, PartialEq)]

@@ -28,7 +28,10 @@ pub(super) fn places(paths: &[PathBuf], labels: &[String]) -> Result<Vec<Place>,
         let label = labels.get(number);
         let folders = if QatRun::stands_in(path) { vec![path.clone()] } else { in_suite(path)? };
         if folders.is_empty() {
-            return Err(Error::Unfinished { folder: path.clone(), what: "run and no suite of runs" });
+            return Err(Error::Unfinished {
+                folder: path.clone(),
+                what: "run and no suite of runs",
+            });
         }
         for folder in folders {
             let label = label.cloned().map_or_else(|| label_of(&folder), Ok)?;
