@@ -6,6 +6,7 @@ use report::{
 };
 
 use super::QatComparison;
+use super::loss_section::is_near;
 use super::methods::{Learned, Method};
 use crate::sweep::Spread;
 use crate::sweep_report::estimate;
@@ -20,7 +21,7 @@ impl QatComparison {
              forward and backward passes and of its teachers. Marks are means over the seeds, with bars \
              from the lowest to the highest. The steps join the points than which none has both fewer \
              BitOPs and a lower loss; whether two of them differ by more than chance is for the tests to \
-             say. A method without training has a line.",
+             say. A method without training has a line where that leaves room for the rest.",
         );
         let common = self.common_bits();
         if common.is_empty() {
@@ -40,7 +41,8 @@ impl QatComparison {
         }
         section
             .prose("And what a model costs when it runs:")
-            .chart(self.inference(), "A point is a method at a width, named when it is pointed at.")
+            .chart(self.inference("All methods", Learned::Nothing), "")
+            .chart(self.inference("Those that were trained", Learned::OneWidth), "")
     }
 
     /// A model for all widths.
@@ -91,16 +93,17 @@ impl QatComparison {
             methods.iter().partition(|it| it.learned == Learned::Nothing);
         let points: Vec<_> = trained.iter().filter_map(|it| Some((it, point(it)?))).collect();
         let frontier = Series::frontier(FRONTIER, points.iter().map(|(_, it)| (it.x, it.y)));
-        let series = points.into_iter().map(|(method, point)| {
-            Series::new(method.name, Mark::Points, [point]).look(method.look())
-        });
+        let losses: Vec<f64> = points.iter().map(|it| it.1.y).collect();
         let line = |method: &&Method<'_>| {
-            let at = without(method)?;
+            let at = without(method).filter(|&at| is_near(at, &losses))?;
             Some(Reference::Horizontal {
                 at,
                 label: format!("{}, {}", method.name, significant(at, 4)),
             })
         };
+        let series = points.into_iter().map(|(method, point)| {
+            Series::new(method.name, Mark::Points, [point]).look(method.look())
+        });
         let chart = XyChart {
             title: title.to_owned(),
             x: Axis::log("BitOPs of the training"),
@@ -112,8 +115,10 @@ impl QatComparison {
         chart.to_svg()
     }
 
-    fn inference(&self) -> Svg {
-        let (bits, methods) = (self.bits(), self.methods());
+    /// Of methods that learned at least so much; a point a width.
+    fn inference(&self, title: &str, least: Learned) -> Svg {
+        let (bits, mut methods) = (self.bits(), self.methods());
+        methods.retain(|it| it.learned >= least);
         let points = |method: &Method<'_>| -> Vec<Point> {
             let at = |&bits: &BitWidth| {
                 let found = method.at(bits, self.stride());
@@ -130,11 +135,10 @@ impl QatComparison {
         let all = series.iter().flat_map(|it| &it.points).map(|it| (it.x, it.y));
         let frontier = Series::frontier(FRONTIER, all);
         let chart = XyChart {
-            title: "Loss against the cost of a token".to_owned(),
+            title: title.to_owned(),
             x: Axis::log("GBitOPs of a forward pass, per token"),
             y: Axis::linear(LOSS),
             series: series.into_iter().chain([frontier]).collect(),
-            size: Size::WIDE,
             ..XyChart::default()
         };
         chart.to_svg()

@@ -74,9 +74,9 @@ fn cost(rows: &[&Difference]) -> String {
         [low, high] => format!("{low} to {high}"),
     };
     if low >= 1.0 - EQUAL && high <= 1.0 + EQUAL {
-        format!("Training took the same BitOPs at each width: {range} times as many.")
+        format!("Training took about as many BitOPs at each width: {range} times the latter's.")
     } else {
-        format!("Training did not take the same BitOPs: {range} times as many.")
+        format!("Training took other BitOPs: {range} times the latter's.")
     }
 }
 

@@ -1,5 +1,7 @@
 //! Losses by width and method, and their paired differences.
 
+use std::cmp::Reverse;
+
 use quantizers::BitWidth;
 use report::{
     Axis, CategorySeries, DotPlot, Estimate, Look, Mark, Point, Reference, Section, Series, Size,
@@ -57,11 +59,18 @@ impl QatComparison {
              family of runs at one width each has at every width the run that was trained at it.",
             self.seed_counts()
         ));
-        section = section.chart(self.by_width(), "");
-        section = section.prose("Each width by itself, on an axis of its own:");
+        section = section
+            .chart(self.by_width("All methods", Learned::Nothing), "")
+            .chart(self.by_width("Those that were trained", Learned::OneWidth), "")
+            .prose(
+                "Each width by itself, on an axis of its own. The dashed line is the unquantised base; \
+                 it, and a method without training, are left out where they would leave no room for the \
+                 rest.",
+            );
         for bits in self.bits() {
             section = section.chart(self.dots(bits), "");
         }
+        let mut others = Section::new("The same with other strides");
         for text in &self.texts {
             let rows: Vec<Shown> =
                 self.widths.iter().filter(|it| it.stride == text.stride).map(shown).collect();
@@ -69,7 +78,14 @@ impl QatComparison {
                 .spread("nats per token", "nats_sd")?
                 .spread("perplexity", "perplexity_sd")?;
             let caption = format!("{text}: mean ± standard deviation over the runs");
-            section = section.table(view, caption);
+            if text.stride == self.stride() {
+                section = section.table(view, caption);
+            } else {
+                others = others.table(view, caption);
+            }
+        }
+        if self.texts.len() > 1 {
+            section = section.details(others);
         }
         Ok(section.prose(
             "Bits per weight are of the quantised matrices, with their scales; own parameters are those \
@@ -95,7 +111,8 @@ impl QatComparison {
         estimate(&untrained.nats(BitWidth::FULL, self.stride())).map(|it| it.value)
     }
 
-    fn by_width(&self) -> Svg {
+    /// Of methods that learned at least so much.
+    fn by_width(&self, title: &str, least: Learned) -> Svg {
         let bits = self.bits();
         let line = |method: &Method<'_>| {
             let point = |&bits: &BitWidth| {
@@ -110,12 +127,12 @@ impl QatComparison {
         };
         let base = self.base_loss().map(|at| Reference::Horizontal { at, label: base_label(at) });
         let chart = XyChart {
-            title: "Loss by width".to_owned(),
+            title: title.to_owned(),
             x: Axis::log("bits").with_ticks(bits.iter().map(|it| f64::from(it.get()))),
             y: Axis::linear("held-out loss, nats per token"),
-            series: self.methods().iter().map(line).collect(),
+            series: self.methods().iter().filter(|it| it.learned >= least).map(line).collect(),
             references: base.into_iter().collect(),
-            size: Size::WIDE,
+            ..XyChart::default()
         };
         chart.to_svg()
     }
@@ -123,25 +140,23 @@ impl QatComparison {
     /// One width.
     fn dots(&self, bits: BitWidth) -> Svg {
         let methods = self.methods();
+        let nats = |method: &Method<'_>| method.nats(bits, self.stride());
+        let is_trained = |it: &&Method<'_>| it.learned > Learned::Nothing;
+        let trained: Vec<f64> = methods.iter().filter(is_trained).flat_map(nats).collect();
         let of = |method: &Method<'_>| {
-            let estimate = estimate(&method.nats(bits, self.stride()))?;
-            Some((method.name.to_owned(), estimate))
+            let estimate = estimate(&nats(method))?;
+            let is_shown = is_trained(&method) || is_near(estimate.value, &trained);
+            is_shown.then(|| (method.name.to_owned(), estimate))
         };
         let (names, values): (Vec<String>, Vec<Estimate>) = methods.iter().filter_map(of).unzip();
-        let ends =
-            || values.iter().flat_map(|it| [it.value, it.interval.map_or(it.value, |it| it.0)]);
-        let (low, high) = ends().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| {
-            (low.min(it), high.max(it))
-        });
-        // A line far off would leave no room for the differences.
-        let is_near = |at: &f64| low - at < 2.0 * (high - low);
-        let base = self.base_loss().filter(is_near);
+        let base = self.base_loss().filter(|&at| is_near(at, &trained));
+        let means = CategorySeries::new("mean", values.into_iter().map(Some)).look(Look::Ink);
         let chart = DotPlot {
             title: format!("{bits} bits"),
             values: Axis::linear("held-out loss, nats per token"),
             categories: names,
-            series: vec![CategorySeries::new("mean", values.into_iter().map(Some)).look(Look::Ink)],
-            reference: base.map(|at| (at, base_label(at))),
+            series: vec![means],
+            reference: base.map(|at| (at, String::new())),
             width: Size::HALF.width,
         };
         chart.to_svg()
@@ -164,8 +179,9 @@ impl QatComparison {
              the table. Training BitOPs are those of the method as a multiple of the other's at that \
              width: a family of runs at one width each was trained anew for every width.",
         );
-        let references =
-            self.methods().into_iter().filter(|it| rows.iter().any(|row| row.reference == it.name));
+        let mut references = self.methods();
+        references.retain(|it| rows.iter().any(|row| row.reference == it.name));
+        references.sort_by_key(|it| Reverse(it.learned));
         for reference in references {
             section = section.chart(self.difference_dots(&reference, &rows), "");
         }
@@ -176,7 +192,8 @@ impl QatComparison {
 
     /// All methods beside `reference`.
     fn difference_dots(&self, reference: &Method<'_>, rows: &[&Difference]) -> Svg {
-        let bits = self.bits();
+        let mut bits = self.bits();
+        bits.retain(|&bits| reference.at(bits, self.stride()).next().is_some());
         let of = |method: &Method<'_>| {
             let at = |bits: &BitWidth| {
                 let is_it = |it: &&&Difference| {
@@ -200,6 +217,13 @@ impl QatComparison {
         };
         chart.to_svg()
     }
+}
+
+/// Whether an axis that reaches `at` leaves room for the differences of `values`.
+pub(super) fn is_near(at: f64, values: &[f64]) -> bool {
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    values.is_empty() || (low - at).max(at - high) <= 2.0 * (high - low)
 }
 
 fn base_label(at: f64) -> String {

@@ -27,13 +27,6 @@ struct Trained {
     bit_ops: Option<f64>,
 }
 
-/// The base of a seed.
-#[derive(Serialize, Deserialize)]
-struct Base {
-    seed: u64,
-    base: String,
-}
-
 /// A setting that not all labels have in common.
 #[derive(Serialize, Deserialize)]
 struct OwnSetting {
@@ -101,23 +94,29 @@ impl QatComparison {
     fn setting_section(&self) -> Result<Section, Error> {
         let labels: Vec<&[ComparedRun]> = self.runs.chunk_by(|a, b| a.label == b.label).collect();
         let trained: Vec<Trained> = labels.iter().filter_map(|it| trained(it)).collect();
-        let bases: BTreeMap<u64, String> = self
-            .runs
-            .iter()
-            .map(|it| (it.seed(), it.record.base.map_or("random".to_owned(), |it| it.to_string())))
-            .collect();
-        let bases: Vec<Base> = bases.into_iter().map(|(seed, base)| Base { seed, base }).collect();
+        let mut bases = BTreeMap::<String, BTreeSet<u64>>::new();
+        for run in &self.runs {
+            let base = run.record.base.map_or("random".to_owned(), |it| it.to_string());
+            bases.entry(base).or_default().insert(run.seed());
+        }
         let corpus = self.runs.first().map(|it| it.record.corpus.to_string()).unwrap_or_default();
         let texts: Vec<String> = self.texts.iter().map(ToString::to_string).collect();
         let (own, common) = settings(&labels);
         let folded = Section::new("All other settings")
             .table(&Table::from_rows(&own)?, "Those in which labels differ")
             .table(&Table::from_rows(&common)?, "Those of all, of the first seed");
-        Ok(Section::new("Settings and provenance")
-            .prose(format!("The corpus is {corpus}. Evaluated were {}.", texts.join("; and ")))
+        let mut section = Section::new("Settings and provenance")
             .table(&Table::from_rows(&trained)?, "Trainings, BitOPs of the first seed")
-            .table(&Table::from_rows(&bases)?, "Names, shapes and values of the bases")
-            .details(folded))
+            .prose(format!("Evaluated were {}.", texts.join("; and ")))
+            .prose(format!("Hash of the corpus: {corpus}"));
+        for (base, seeds) in bases {
+            let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+            let of_seeds = if seeds.len() == 1 { "seed" } else { "seeds" };
+            let seeds = seeds.join(", ");
+            section =
+                section.prose(format!("Hash of the base with the {of_seeds} {seeds}: {base}"));
+        }
+        Ok(section.details(folded))
     }
 }
 
