@@ -14,6 +14,7 @@ mod fixture;
 mod generate;
 mod held_out;
 mod metrics;
+mod paired;
 mod progress;
 pub mod qat;
 mod quantize_checkpoint;

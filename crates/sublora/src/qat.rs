@@ -6,6 +6,7 @@
 
 mod calibrate;
 mod calibration_file;
+mod compare;
 mod config;
 mod cost;
 mod distillation;
@@ -17,6 +18,7 @@ mod record;
 mod run;
 mod suite;
 
+pub use compare::{Difference, QatComparison, Verdict, WidthRow};
 pub use config::{CalibrationConfig, EvaluateConfig, QatConfig, Upstream};
 pub use distillation::{
     AnyDistillation, Cascade, Distillation, FullPrecision, Independent, Lesson, Recursive,

@@ -21,7 +21,6 @@ mod gates_section;
 mod modes;
 mod outputs;
 mod page;
-mod paired;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -32,6 +31,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub(crate) use cell::estimate;
+pub(crate) use findings::count;
 pub use modes::ModeRow;
 
 use crate::certificate::Certificate;

@@ -15,6 +15,8 @@ pub(crate) enum Qat {
     RangeTest(QatRangeTest),
     /// Several methods on several seeds
     Suite(QatSuiteArgs),
+    /// Runs beside one another, as a page and tables: what each method gives at each width, and what it costs
+    Compare(QatCompare),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -66,4 +68,19 @@ pub(crate) struct QatSuiteArgs {
     /// Override a key of the configuration, for example run.train.steps=100
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QatCompare {
+    /// Folders of runs, or of suites, which hold runs as LABEL/seed-N
+    #[arg(required = true, value_name = "RUN|SUITE")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// What runs are compared as, one for each folder: runs of one label are seeds of one method, and
+    /// labels NAME-2, NAME-3 of runs at these widths alone are one method NAME; the name of the folder above
+    /// that of a run without it
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) label: Vec<String>,
+    /// Folder of the page; `report` in the folder, if it is one, without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }

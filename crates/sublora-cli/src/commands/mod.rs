@@ -4,6 +4,7 @@ pub(crate) mod certify;
 pub(crate) mod corpora;
 pub(crate) mod inspect;
 pub(crate) mod qat;
+pub(crate) mod qat_compare;
 pub(crate) mod quantize;
 pub(crate) mod quickstart;
 pub(crate) mod report;

@@ -10,7 +10,7 @@ use sublora::{BaseConfig, ModelConfig};
 
 use crate::args::{Args, Eval, Qat, QatRangeTest, QatSuiteArgs, QatTrain};
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, now};
+use crate::commands::{Answer, corpora, now, qat_compare};
 use crate::failure::Failure;
 use crate::{device, table};
 
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &Args, command: &Qat) -> Result<Answer, Failure> {
         Qat::Cyclic(train) => trained(args, train, &["cyclic"], "switchable"),
         Qat::RangeTest(test) => range_test(args, test),
         Qat::Suite(suite) => self::suite(args, suite),
+        Qat::Compare(compare) => qat_compare::run(args, compare),
     }
 }
 

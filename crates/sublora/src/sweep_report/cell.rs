@@ -88,13 +88,13 @@ impl Cell<'_> {
     }
 
     /// The mean over the runs, from the lowest to the highest.
-    pub(super) fn estimate(&self, value: impl Fn(&RunRecord) -> Option<f64>) -> Option<Estimate> {
+    pub(crate) fn estimate(&self, value: impl Fn(&RunRecord) -> Option<f64>) -> Option<Estimate> {
         estimate(&self.values(value))
     }
 }
 
 /// The mean, from the lowest to the highest if there are several values.
-pub(super) fn estimate(values: &[f64]) -> Option<Estimate> {
+pub(crate) fn estimate(values: &[f64]) -> Option<Estimate> {
     let value = Spread::of(values)?.mean;
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

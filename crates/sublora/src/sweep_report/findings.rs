@@ -6,9 +6,9 @@ use bounds::{Unit, round_up};
 use report::{significant, with_spread};
 
 use super::cell::about;
-use super::paired::Paired;
 use super::{ModeRow, SweepReport};
 use crate::certificate::MetricName;
+use crate::paired::Paired;
 use crate::sweep::RunStatus;
 
 /// Below it, a difference is called distinguishable from zero.
@@ -277,6 +277,6 @@ fn verdict(row: &ModeRow) -> Verdict {
 }
 
 /// `1 seed`, `3 seeds`.
-pub(super) fn count(count: usize, of: &str) -> String {
+pub(crate) fn count(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SweepReport;
 use super::cell::{Cell, bits};
-use super::paired::{Paired, Student, holm};
+use crate::paired::{Paired, Student, holm};
 use crate::sweep::{RunRecord, Spread};
 
 /// A level, budget and mode. Losses and bounds are in bits per token, code lengths in bits. `sd` is the

@@ -25,33 +25,33 @@ const MOST_FLIPS: usize = 20;
 
 /// What is known of the mean of paired differences.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Paired {
+pub(crate) struct Paired {
     /// Differences, at least two.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// Their mean.
-    pub(super) mean: f64,
+    pub(crate) mean: f64,
     /// Student's test; none if the differences are all the same.
-    pub(super) student: Option<Student>,
+    pub(crate) student: Option<Student>,
     /// The sign-flip test; none of more than 20 differences.
-    pub(super) sign_flip: Option<f64>,
+    pub(crate) sign_flip: Option<f64>,
 }
 
 /// Student's test of a mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Student {
+pub(crate) struct Student {
     /// The statistic.
-    pub(super) t: f64,
+    pub(crate) t: f64,
     /// Degrees of freedom.
-    pub(super) freedom: usize,
+    pub(crate) freedom: usize,
     /// Two-sided.
-    pub(super) p: f64,
+    pub(crate) p: f64,
     /// What holds the mean with a confidence of 95 %.
-    pub(super) interval: (f64, f64),
+    pub(crate) interval: (f64, f64),
 }
 
 impl Paired {
     /// Of `differences`; none of fewer than two.
-    pub(super) fn of(differences: &[f64]) -> Option<Self> {
+    pub(crate) fn of(differences: &[f64]) -> Option<Self> {
         let Spread { mean, deviation } = Spread::of(differences)?;
         let deviation = deviation?;
         Some(Self {
@@ -63,7 +63,7 @@ impl Paired {
     }
 
     /// The least that the sign-flip test can come to.
-    pub(super) fn least_sign_flip(count: usize) -> f64 {
+    pub(crate) fn least_sign_flip(count: usize) -> f64 {
         0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX) - 1)
     }
 }
@@ -99,7 +99,7 @@ fn sign_flip(differences: &[f64]) -> Option<f64> {
 }
 
 /// Holm's adjustment of the values that are there.
-pub(super) fn holm(values: &[Option<f64>]) -> Vec<Option<f64>> {
+pub(crate) fn holm(values: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut order: Vec<(usize, f64)> =
         values.iter().enumerate().filter_map(|(place, it)| Some((place, (*it)?))).collect();
     order.sort_by(|a, b| a.1.total_cmp(&b.1));
