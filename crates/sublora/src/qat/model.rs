@@ -157,7 +157,7 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Built<L, N> {
     fn direct(&self, job: &Job<'_>) -> Result<Direct, Error> {
         let direct = Direct::new(self.layout()?, job.trainer.config);
         Ok(match self.scale_rate {
-            Some(rate) => direct.with_slow(|name| name.contains(".learned."), rate),
+            Some(rate) => direct.with_relative(is_learned_scale, rate),
             None => direct,
         })
     }
@@ -262,6 +262,11 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
         go_to(&model, config, BitWidth::FULL)?;
         Ok(scores)
     }
+}
+
+/// Whether a parameter is a scale that is learned; zero points and offsets may be zero.
+fn is_learned_scale(name: &str) -> bool {
+    name.contains(".learned.") && name.ends_with(".scale")
 }
 
 /// Whether a parameter is beside the base and of all widths, or of that at `place` among them.

@@ -1,6 +1,6 @@
 //! Training the weights themselves: all of a model, or a part of it.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use gpt2_model::{WeightPath, host};
@@ -16,13 +16,14 @@ pub struct Direct {
     layout: Layout,
     optimizer: ModuleOptimizer,
     clip: f64,
-    slow: Option<Slow>,
+    relative: Option<Relative>,
 }
 
-/// Weights with a learning rate of their own, which do not decay.
-struct Slow {
-    is_slow: fn(&str) -> bool,
-    /// As a multiple of that of the others.
+/// Positive numbers whose steps are relative to their own size, as those of Adafactor (arXiv:1804.04235)
+/// are, and which do not decay: a step of Adam is of the size of its learning rate, whatever it moves.
+struct Relative {
+    is_relative: fn(&str) -> bool,
+    /// Learning rate as a multiple of that of the others.
     rate: f64,
     optimizer: ModuleOptimizer,
 }
@@ -31,18 +32,20 @@ impl Direct {
     /// A fresh optimiser for the weights of `layout`.
     pub fn new(layout: Layout, config: &TrainConfig) -> Self {
         let optimizer = adam_w(config.weight_decay).init();
-        Self { layout, optimizer, clip: config.clip, slow: None }
+        Self { layout, optimizer, clip: config.clip, relative: None }
     }
 
-    /// Weights whose name `is_slow` learn at `rate` times the learning rate of the others and do not decay.
-    pub(crate) fn with_slow(self, is_slow: fn(&str) -> bool, rate: f64) -> Self {
-        Self { slow: Some(Slow { is_slow, rate, optimizer: adam_w(0.0).init() }), ..self }
+    /// Numbers whose name `is_relative` move by steps relative to their own size, at `rate` times the
+    /// learning rate of the others, and do not decay.
+    pub(crate) fn with_relative(self, is_relative: fn(&str) -> bool, rate: f64) -> Self {
+        let optimizer = adam_w(0.0).init();
+        Self { relative: Some(Relative { is_relative, rate, optimizer }), ..self }
     }
 }
 
 impl Direct {
     fn restore_optimizer(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(slow) = &mut self.slow else {
+        let Some(relative) = &mut self.relative else {
             self.optimizer = restored(self.optimizer.clone(), bytes)?;
             return Ok(());
         };
@@ -51,7 +54,7 @@ impl Direct {
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
         let (first, second) = both.split_at_checked(length).ok_or_else(short)?;
         self.optimizer = restored(self.optimizer.clone(), first)?;
-        slow.optimizer = restored(slow.optimizer.clone(), second)?;
+        relative.optimizer = restored(relative.optimizer.clone(), second)?;
         Ok(())
     }
 }
@@ -84,12 +87,14 @@ impl<M: Module> Parameters<M> for Direct {
         // Scaling every gradient by one factor is scaling the step's own numbers: AdamW's update
         // depends on the factor through its moments, so the gradients themselves are scaled.
         let grads = if norm > self.clip { scaled(&model, grads, self.clip / norm) } else { grads };
-        let Some(slow) = &mut self.slow else {
+        let Some(relative) = &mut self.relative else {
             return Ok(self.optimizer.step(at.learning_rate, model, grads));
         };
-        let (grads, of_slow) = split(&model, grads, slow.is_slow);
+        let (grads, of_relative) = split(&model, grads, relative.is_relative);
         let model = self.optimizer.step(at.learning_rate, model, grads);
-        Ok(slow.optimizer.step(at.learning_rate * slow.rate, model, of_slow))
+        let moved =
+            relative.optimizer.step(at.learning_rate * relative.rate, model.clone(), of_relative);
+        Ok(scale_steps(&model, moved, relative.is_relative))
     }
 
     fn values(&self, model: &M) -> Result<Vec<(String, Vec<f32>)>, Error> {
@@ -120,10 +125,10 @@ impl<M: Module> Parameters<M> for Direct {
     }
 
     fn optimizer(&self) -> Result<Vec<u8>, Error> {
-        let Some(slow) = &self.slow else { return stored(&self.optimizer) };
+        let Some(relative) = &self.relative else { return stored(&self.optimizer) };
         let bytes = stored(&self.optimizer)?;
         let length = (bytes.len() as u64).to_le_bytes().to_vec();
-        Ok([length, bytes, stored(&slow.optimizer)?].concat())
+        Ok([length, bytes, stored(&relative.optimizer)?].concat())
     }
 
     fn is_settled(&self, _progress: f64) -> bool {
@@ -135,17 +140,17 @@ impl<M: Module> Parameters<M> for Direct {
     }
 }
 
-/// The gradients of all weights but those whose name `is_slow`, and theirs.
+/// The gradients of all weights but those whose name `is_chosen`, and theirs.
 fn split<M: Module>(
     model: &M,
     grads: GradientsParams,
-    is_slow: fn(&str) -> bool,
+    is_chosen: fn(&str) -> bool,
 ) -> (GradientsParams, GradientsParams) {
     struct Split {
         path: WeightPath,
-        is_slow: fn(&str) -> bool,
+        is_chosen: fn(&str) -> bool,
         rest: GradientsParams,
-        slow: GradientsParams,
+        chosen: GradientsParams,
     }
     impl ModuleVisitor for Split {
         fn enter_module(&mut self, name: &str, _container_type: &str) {
@@ -157,18 +162,66 @@ fn split<M: Module>(
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if !(self.is_slow)(&self.path.name()) {
+            if !(self.is_chosen)(&self.path.name()) {
                 return;
             }
             if let Some(gradient) = self.rest.remove::<D>(param.id) {
-                self.slow.register(param.id, gradient);
+                self.chosen.register(param.id, gradient);
             }
         }
     }
-    let (path, slow) = (WeightPath::default(), GradientsParams::new());
-    let mut split = Split { path, is_slow, rest: grads, slow };
+    let (path, chosen) = (WeightPath::default(), GradientsParams::new());
+    let mut split = Split { path, is_chosen, rest: grads, chosen };
     model.visit(&mut split);
-    (split.rest, split.slow)
+    (split.rest, split.chosen)
+}
+
+/// `moved`, with the steps from `from` of weights whose name `is_chosen` multiplied by the magnitude of
+/// what they are taken from.
+fn scale_steps<M: Module>(from: &M, moved: M, is_chosen: fn(&str) -> bool) -> M {
+    struct Collect(WeightPath, fn(&str) -> bool, Vec<Tensor<1>>);
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.0.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.0.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if (self.1)(&self.0.name()) {
+                self.2.push(param.val().detach().flatten(0, D - 1));
+            }
+        }
+    }
+    /// In the order of the visit.
+    struct Rescale(WeightPath, fn(&str) -> bool, std::vec::IntoIter<Tensor<1>>);
+    impl ModuleMapper for Rescale {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.0.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.0.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !(self.1)(&self.0.name()) {
+                return param;
+            }
+            let Some(from) = self.2.next() else { return param };
+            let (id, moved, mapper) = param.consume();
+            let trained = moved.is_require_grad();
+            let moved = moved.detach();
+            let from = from.reshape(moved.shape());
+            let value = from.clone() + (moved - from.clone()) * from.abs();
+            Param::from_mapped_value(id, value, mapper).set_require_grad(trained)
+        }
+    }
+    let mut collect = Collect(WeightPath::default(), is_chosen, Vec::new());
+    from.visit(&mut collect);
+    moved.map(&mut Rescale(WeightPath::default(), is_chosen, collect.2.into_iter()))
 }
 
 fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Result<f64, Error> {

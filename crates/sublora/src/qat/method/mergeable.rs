@@ -22,8 +22,8 @@ pub struct Mergeable {
     pub rank: usize,
     /// Numerator of the scale $s = \alpha / r$.
     pub alpha: f64,
-    /// Learning rate of the scales as a multiple of the others': a step of Adam is of the size of its
-    /// rate, and scales are some hundredths. They do not decay.
+    /// Learning rate of the scales as a multiple of the others'. Their steps are relative to their size,
+    /// and they do not decay.
     pub scale_rate: f64,
     /// Who learns from whom.
     pub distillation: AnyDistillation,
@@ -32,7 +32,7 @@ pub struct Mergeable {
 impl Default for Mergeable {
     fn default() -> Self {
         let MergeableConfig { rank, alpha, .. } = MergeableConfig::default();
-        Self { rank, alpha, scale_rate: 0.05, distillation: Cascade::default().into() }
+        Self { rank, alpha, scale_rate: 1.0, distillation: Cascade::default().into() }
     }
 }
 
