@@ -19,18 +19,35 @@ pub(crate) struct Cached(Arc<Mutex<Option<Entry>>>);
 struct Entry {
     weight: Tensor<2>,
     bits: BitWidth,
-    scales: Option<Scales>,
+    scales: ScalesAtHand,
     quantized: Tensor<2>,
 }
 
-impl Entry {
-    fn is_of(&self, weight: &Tensor<2>, bits: BitWidth, scales: Option<&Scales>) -> bool {
-        let same_scales = match (&self.scales, scales) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+/// Scales that a weight was quantised with.
+#[derive(Clone)]
+pub(crate) enum ScalesAtHand {
+    /// Those of its own values.
+    Dynamic,
+    /// Found by calibration.
+    Calibrated(Scales),
+    /// Trained, `[1, groups]`.
+    Learned(Tensor<2>),
+}
+
+impl ScalesAtHand {
+    fn are(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Dynamic, Self::Dynamic) => true,
+            (Self::Calibrated(a), Self::Calibrated(b)) => Arc::ptr_eq(a, b),
+            (Self::Learned(a), Self::Learned(b)) => is_same(a, b),
             _ => false,
-        };
-        self.bits == bits && same_scales && is_same(&self.weight, weight)
+        }
+    }
+}
+
+impl Entry {
+    fn is_of(&self, weight: &Tensor<2>, bits: BitWidth, scales: &ScalesAtHand) -> bool {
+        self.bits == bits && self.scales.are(scales) && is_same(&self.weight, weight)
     }
 }
 
@@ -40,16 +57,16 @@ impl Cached {
         &self,
         weight: &Tensor<2>,
         bits: BitWidth,
-        scales: Option<&Scales>,
+        scales: ScalesAtHand,
         make: impl FnOnce() -> Result<Tensor<2>, E>,
     ) -> Result<Tensor<2>, E> {
         let mut entry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entry.as_ref().filter(|it| it.is_of(weight, bits, scales)) {
+        if let Some(entry) = entry.as_ref().filter(|it| it.is_of(weight, bits, &scales)) {
             return Ok(entry.quantized.clone());
         }
         *entry = None; // before another is made: never two of them in memory
         let quantized = make()?;
-        let (weight, scales) = (weight.clone(), scales.cloned());
+        let weight = weight.clone();
         *entry = Some(Entry { weight, bits, scales, quantized: quantized.clone() });
         Ok(quantized)
     }
@@ -97,6 +114,7 @@ fn is_same(a: &Tensor<2>, b: &Tensor<2>) -> bool {
 mod tests {
     use burn::tensor::Device;
 
+    use super::ScalesAtHand::{Calibrated, Dynamic, Learned};
     use super::*;
 
     #[test]
@@ -115,7 +133,7 @@ mod tests {
         let cached = Cached::default();
         let w = Tensor::<2>::from_data([[1.0, 2.0]], &device);
         let [four, eight] = [4, 8].map(|bits| BitWidth::new(bits).unwrap());
-        let made = |w: &Tensor<2>, bits: BitWidth, scales: Option<&Scales>| {
+        let made = |w: &Tensor<2>, bits: BitWidth, scales: ScalesAtHand| {
             let mut made = false;
             let get = cached.clone().get_or_make(w, bits, scales, || {
                 made = true;
@@ -124,17 +142,21 @@ mod tests {
             assert_eq!(get.unwrap().into_data(), (w.clone() * f32::from(bits.get())).into_data());
             made
         };
-        assert!(made(&w, four, None));
-        assert!(!made(&w.clone(), four, None));
-        assert!(made(&w, eight, None) && made(&w, four, None), "one width at a time");
-        let scales: Scales = Arc::new([]);
-        assert!(made(&w, four, Some(&scales)) && !made(&w, four, Some(&scales.clone())));
-        let others: Scales = Arc::new([]);
-        assert!(made(&w, four, Some(&others)), "another calibration");
+        assert!(made(&w, four, Dynamic));
+        assert!(!made(&w.clone(), four, Dynamic));
+        assert!(made(&w, eight, Dynamic) && made(&w, four, Dynamic), "one width at a time");
+        let [scales, others]: [Scales; 2] = [Arc::new([]), Arc::new([])];
+        let calibrated = |scales: &Scales| Calibrated(scales.clone());
+        assert!(made(&w, four, calibrated(&scales)) && !made(&w, four, calibrated(&scales)));
+        assert!(made(&w, four, calibrated(&others)), "another calibration");
+        let trained = Tensor::<2>::from_data([[0.5]], &device);
+        let learned = |scales: &Tensor<2>| Learned(scales.clone());
+        assert!(made(&w, four, learned(&trained)) && !made(&w, four, learned(&trained)));
+        assert!(made(&w, four, learned(&(trained + 0.0))), "another step");
         let loaded = Tensor::<2>::from_data([[5.0, 2.0]], &device);
-        assert!(made(&loaded, four, None), "another weight");
+        assert!(made(&loaded, four, Dynamic), "another weight");
         drop(loaded);
         let next = Tensor::<2>::from_data([[6.0, 2.0]], &device);
-        assert!(made(&next, four, None), "one that may have come to lie at the same address");
+        assert!(made(&next, four, Dynamic), "one that may have come to lie at the same address");
     }
 }

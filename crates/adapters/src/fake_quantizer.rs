@@ -28,7 +28,7 @@ use quantizers::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cached::Cached;
+use crate::cached::{Cached, ScalesAtHand};
 use crate::calibration::{self, Calibrated, Known, Mode, Records, Seen, entries};
 use crate::{ByWidth, CalibrationError, LearnedScales, Quantization, straight_through};
 
@@ -287,14 +287,21 @@ impl FakeQuantizer {
         x: &Tensor<2>,
     ) -> Result<Tensor<2>, Unquantized> {
         let quantizer = self.at(bits).map_err(|_| Unquantized::Other)?; // since checked
-        if let Some(learned) = self.trained(bits, params) {
-            return learned.forward(&quantizer, x);
+        let learned = self.trained(bits, params);
+        let make = || match learned {
+            Some(learned) => learned.forward(&quantizer, x),
+            None => quantized(&quantizer, params.map(AsRef::as_ref), x),
+        };
+        let scales = match learned {
+            Some(learned) => learned.constant().map(ScalesAtHand::Learned),
+            None => Some(params.cloned().map_or(ScalesAtHand::Dynamic, ScalesAtHand::Calibrated)),
+        };
+        match scales {
+            Some(scales) if !x.is_tracked() && matches!(self.role, Role::Weight(_)) => {
+                self.cached.get_or_make(x, bits, scales, make)
+            }
+            _ => make(),
         }
-        let make = || quantized(&quantizer, params.map(AsRef::as_ref), x);
-        if x.is_tracked() || !matches!(self.role, Role::Weight(_)) {
-            return make();
-        }
-        self.cached.get_or_make(x, bits, params, make)
     }
 
     /// The trained scales of a width, if no calibration has come after them.
@@ -438,6 +445,18 @@ fn quantized(
     }
     let mut out = vec![0.0; values.len()];
     quantizer.fake_quantize_into(&values, shape, &params, &mut out)?;
+    Ok(Tensor::from_data(TensorData::new(out, shape), &x.device()))
+}
+
+/// With given parameters, of values that have no gradient.
+pub(crate) fn without_graph(
+    quantizer: &Quantizer,
+    params: &[Params],
+    x: &Tensor<2>,
+) -> Result<Tensor<2>, Unquantized> {
+    let (shape, values) = (x.dims(), on_host(x)?);
+    let mut out = vec![0.0; values.len()];
+    quantizer.fake_quantize_into(&values, shape, params, &mut out)?;
     Ok(Tensor::from_data(TensorData::new(out, shape), &x.device()))
 }
 

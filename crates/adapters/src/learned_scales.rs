@@ -19,7 +19,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::{BitWidth, Codes, Groups, Operand, Params, Quantizer, Shift};
 
-use crate::fake_quantizer::{Unquantized, derived, on_host};
+use crate::fake_quantizer::{Unquantized, derived, on_host, without_graph};
 use crate::straight_through;
 
 /// The trained scales of one width.
@@ -89,6 +89,13 @@ impl LearnedScales {
         params.collect()
     }
 
+    /// The scales, `[1, groups]`, where nothing is trained, and nothing beside them is.
+    pub(crate) fn constant(&self) -> Option<Tensor<2>> {
+        let alone = self.zero_point.is_none() && self.offset.is_none();
+        let scale = self.scale.val();
+        (alone && !scale.is_tracked()).then(|| scale.unsqueeze())
+    }
+
     /// Fake-quantises `x`, `[rows, cols]`.
     pub(crate) fn forward(
         &self,
@@ -98,6 +105,9 @@ impl LearnedScales {
         let groups = quantizer.groups(x.dims())?;
         let codes = quantizer.grid.as_dyn().codes(self.bits)?;
         let params = self.params(&codes).ok_or(Unquantized::Other)?;
+        if !x.is_tracked() && self.constant().is_some() {
+            return without_graph(quantizer, &params, x);
+        }
         let [value, mask, scale] = derived(quantizer, &params, &on_host(x)?, x)?;
         let [rows, cols] = x.dims();
         let factor = codes.gradient_factor(match quantizer.operand {

@@ -70,7 +70,7 @@ impl MergeableConfig {
             let shape = base.weight.lazy_shape().dims();
             let rank = Rank { rank: self.rank, alpha: self.alpha };
             let lora = LowRank::new(name, shape, rank, None, key.derive(name), &device)?;
-            Ok(MergeableLinear { quantized: self.quantize.layer(name, base)?, lora })
+            Ok(MergeableLinear { quantized: self.quantize.layer(name, base)?, lora: Some(lora) })
         };
         let head = self.quantize.head.then(|| layer("lm_head", untied_head(&model).no_grad()));
         let head = head.transpose()?;
@@ -88,14 +88,18 @@ impl MergeableConfig {
 pub struct MergeableLinear {
     /// Frozen.
     pub quantized: FakeQuantizedLinear,
-    /// One pair for all widths.
-    pub lora: LowRank,
+    /// One pair for all widths; none once it is merged.
+    pub lora: Option<LowRank>,
 }
 
 impl MergeableLinear {
     /// $W + s\,A^\top B^\top$.
     fn sum(&self) -> Tensor<2> {
-        self.quantized.base.weight.val() + self.lora.product()
+        let weight = self.quantized.base.weight.val();
+        match &self.lora {
+            Some(lora) => weight + lora.product(),
+            None => weight,
+        }
     }
 
     /// Replaces the weight by its sum with the adapter.
@@ -145,6 +149,10 @@ impl QuantizedLayer for MergeableLinear {
 
     fn quantized_mut(&mut self) -> &mut FakeQuantizedLinear {
         &mut self.quantized
+    }
+
+    fn merged(self) -> Self {
+        Self { quantized: self.merge(), lora: None }
     }
 }
 

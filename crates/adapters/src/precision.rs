@@ -48,6 +48,13 @@ pub trait QuantizedLayer: LinearLayer {
 
     /// Turns adapters on or off.
     fn enable_adapters(&self, _enabled: bool) {}
+
+    /// The layer with what it can merge merged, for passes below 32 bits without a graph: the same values,
+    /// sooner.
+    #[must_use]
+    fn merged(self) -> Self {
+        self
+    }
 }
 
 /// A norm layer that may be another at some widths.

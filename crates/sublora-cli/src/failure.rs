@@ -37,7 +37,7 @@ impl From<&sublora::Error> for Failure {
         let hint = match error {
             Error::Corpus(error) => return error.into(),
             Error::Interrupted => {
-                "the same command with `--resume`, or a second `certify`, goes on"
+                "the same command goes on: `train` and `qat switchable` or `cyclic` with `--resume`"
             }
             Error::Config(_) | Error::Lora(_) | Error::Model(_) => {
                 "`configs/` in the repository holds working configurations"
@@ -51,6 +51,12 @@ impl From<&sublora::Error> for Failure {
             }
             Error::Unfinished { what: "base", .. } => {
                 "its `failed.txt` says why it failed; the same `sublora sweep` tries it again"
+            }
+            Error::Unfinished { what: "`evaluation.json`", .. } => {
+                "`sublora qat switchable` or `cyclic` with `--resume` finishes it"
+            }
+            Error::Calibration(_) => {
+                "`widths` and the rules of `quantize` in the configuration say what is calibrated"
             }
             Error::Unfinished { what: "sweep", .. } => "without `--collect` one begins",
             Error::Unfinished { .. } => "`sublora compress RUN --corpus DIR` makes it",

@@ -105,7 +105,7 @@ fn range_test(args: &Args, test: &QatRangeTest) -> Result<Answer, Failure> {
     let corpus = corpora::open(&test.corpus)?;
     let bars = Bars::new();
     let probes = config.range_test.probes();
-    let steps = config.range_test.iterations * probes.len() as u64;
+    let steps = config.range_test.iterations.saturating_mul(probes.len() as u64);
     if !args.json {
         eprintln!("{} probes, {steps} training steps in all: {probes:?} bits", probes.len());
     }
@@ -174,7 +174,7 @@ fn suite(args: &Args, suite: &QatSuiteArgs) -> Result<Answer, Failure> {
     let bars = Bars::new();
     for (place, SuiteRun { folder, pretraining, config }) in runs.iter().enumerate() {
         let folder = suite.out.join(folder);
-        if finished(&folder)?.is_some() {
+        if finished(&folder, &corpus)?.is_some() {
             continue;
         }
         eprintln!("run {} of {}: {}", place + 1, runs.len(), folder.display());
@@ -211,7 +211,16 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
             .map_err(|error| Failure::new(error, "a temporary folder holds the calibration"))?;
         open(args, folder.path(), config, &corpus, &bars)?.evaluate_base(&widths)?
     };
-    if args.json { Answer::json(&records) } else { Ok(Answer::done(table::widths(&records))) }
+    if !args.json {
+        return Ok(Answer::done(table::widths(&records)));
+    }
+    let timed = records.iter().map(|record| {
+        let mut json = serde_json::to_value(record)?;
+        json["seconds"] = serde_json::to_value(record.seconds)?;
+        Ok(json)
+    });
+    let timed = timed.collect::<serde_json::Result<Vec<_>>>();
+    Answer::json(&timed.map_err(|error| Failure::new(error, "try without `--json`"))?)
 }
 
 /// What was typed, in place of what is configured.

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use adapters::Calibration;
+use corpus::Sha256Hash;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+
+use super::config::CalibrationConfig;
 
 use crate::atomic::FileError;
 use crate::spec::BaseIdentity;
@@ -23,15 +26,27 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 struct About {
     version: u32,
-    base: BaseIdentity,
+    origin: Origin,
     settings: BTreeMap<String, String>,
 }
 
-pub(super) fn write(
-    path: &Path,
-    base: &BaseIdentity,
-    calibration: &Calibration,
-) -> Result<(), Error> {
+/// What scales were calibrated from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Origin {
+    /// The weights.
+    pub(super) base: BaseIdentity,
+    /// Of the run: of weights that are drawn, and of the order of the windows.
+    pub(super) seed: u64,
+    /// The text.
+    pub(super) corpus: Sha256Hash,
+    /// Windows of a batch, and their tokens.
+    pub(super) windows: [usize; 2],
+    /// What was passed, and behind what.
+    pub(super) calibration: CalibrationConfig,
+}
+
+pub(super) fn write(path: &Path, origin: &Origin, calibration: &Calibration) -> Result<(), Error> {
     let invalid = |error| Error::format(path, WHAT, error);
     let bytes = calibration.tensors.iter().map(|(name, values)| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -43,7 +58,7 @@ pub(super) fn write(
         views.push((name, TensorView::new(Dtype::F32, vec![*len], bytes).map_err(invalid)?));
     }
     let settings = calibration.settings.clone();
-    let about = About { version: VERSION, base: base.clone(), settings };
+    let about = About { version: VERSION, origin: origin.clone(), settings };
     let about = serde_json::to_string(&about).map_err(|error| Error::config(&error))?;
     let about = HashMap::from([(ABOUT.to_owned(), about)]);
     let file = safetensors::serialize(views, Some(about)).map_err(invalid)?;
@@ -51,8 +66,8 @@ pub(super) fn write(
 }
 
 /// # Errors
-/// A file that is none, or of another base.
-pub(super) fn read(path: &Path, base: &BaseIdentity) -> Result<Calibration, Error> {
+/// A file that is none, or of another origin.
+pub(super) fn read(path: &Path, origin: &Origin) -> Result<Calibration, Error> {
     let invalid = |error| Error::format(path, WHAT, error);
     let file = std::fs::read(path).map_err(FileError::at("read", path))?;
     let (_, header) = SafeTensors::read_metadata(&file).map_err(invalid)?;
@@ -64,8 +79,8 @@ pub(super) fn read(path: &Path, base: &BaseIdentity) -> Result<Calibration, Erro
         let reason = format!("its version is {}, this program reads {VERSION}", about.version);
         return Err(Error::format(path, WHAT, reason));
     }
-    if about.base != *base {
-        let reason = "its scales are of another base; calibrate this one in a folder of its own";
+    if about.origin != *origin {
+        let reason = "its scales are of another base, corpus, seed or calibration";
         return Err(Error::format(path, WHAT, reason));
     }
     let mut calibration = Calibration { settings: about.settings, ..Calibration::default() };

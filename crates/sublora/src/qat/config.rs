@@ -1,6 +1,6 @@
 //! The configuration of a run of quantisation-aware training, as it stands in a TOML file.
 
-use adapters::FakeQuantConfig;
+use adapters::{ByWidth, FakeQuantConfig};
 use precision_schedule::{RangeTest, Widths};
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,8 @@ impl QatConfig {
         if self.evaluate.strides.is_empty() {
             return refuse("`evaluate.strides` is empty, expected at least one".to_owned());
         }
+        self.check_rules("weight", &self.quantize.weight, &self.widths)?;
+        self.check_rules("input", &self.quantize.input, &self.input_widths())?;
         self.train.validate("train")?;
         self.method.as_dyn().check(self)
     }
@@ -152,6 +154,24 @@ impl QatConfig {
     /// Of the inputs, where weights are at `bits`.
     pub(crate) fn inputs_at(&self, bits: BitWidth) -> BitWidth {
         self.input_bits.filter(|_| !bits.is_full()).unwrap_or(bits)
+    }
+
+    /// Errs unless every one of `widths` has a rule, and its grid has codes of it.
+    fn check_rules(&self, role: &str, by: &ByWidth, widths: &[BitWidth]) -> Result<(), Error> {
+        for &bits in widths.iter().filter(|bits| !bits.is_full()) {
+            let Some(rule) = by.of(bits) else {
+                let expected = "a rule for every width, or one without `bits` for all others";
+                return Err(Error::value(
+                    &format!("quantize.{role}"),
+                    &format!("none at {bits} bits"),
+                    expected,
+                ));
+            };
+            if let Err(error) = rule.grid.as_dyn().codes(bits) {
+                return Err(Error::Config(format!("`quantize.{role}`: {error}")));
+            }
+        }
+        Ok(())
     }
 
     /// Errs unless `widths`, the value of `key`, are some of the widths of the run, or 32.

@@ -1,7 +1,7 @@
 //! What passes cost, in BitOPs.
 
 use gpt2_model::Gpt2Config;
-use precision_schedule::{AttentionKernel, Gpt2Shape, Meter};
+use precision_schedule::{AttentionKernel, Base, CostPolicy, Gpt2Shape, Meter, OperationKind};
 use quantizers::BitWidth;
 
 use super::config::QatConfig;
@@ -24,7 +24,17 @@ pub(super) fn forward(
 /// BitOPs of a forward and a backward pass over `seq` tokens at a width.
 fn step(config: &QatConfig, model: &Gpt2Config, seq: usize, bits: BitWidth) -> Result<u128, Error> {
     let (shape, policy) = at(config, model, seq, bits);
-    let meter = shape.meter(&policy).map_err(|error| Error::Config(error.to_string()))?;
+    let dense = config.method.as_dyn().training_cost(model).dense_gradients;
+    let of_matrices =
+        CostPolicy { base: if dense { Base::Trained } else { policy.base }, ..policy };
+    let operations = shape.operations().map_err(|error| Error::Config(error.to_string()))?;
+    let meter: Meter = operations
+        .iter()
+        .map(|it| {
+            let is_matrix = it.kind == OperationKind::Linear;
+            it.forward(&policy) + it.backward(if is_matrix { &of_matrices } else { &policy })
+        })
+        .sum();
     Ok(meter.step(bits.get().into()))
 }
 
@@ -45,14 +55,18 @@ pub(super) fn training(
             *passes.entry(visit.bits).or_default() += 1;
         }
     }
+    let shards = config.train.accumulation as f64 * config.train.shards as f64;
+    let per_pass = config.method.as_dyn().training_cost(model).per_pass;
     let mut total = 0.0;
+    let mut fixed = 0.0;
     for (bits, passes) in learning {
+        fixed += per_pass * passes as f64 * shards;
         total += step(config, model, seq, bits)? as f64 * passes as f64;
     }
     for (bits, passes) in teaching {
         total += forward(config, model, seq, bits)? as f64 * passes as f64;
     }
-    Ok(total * windows)
+    Ok(total * windows + fixed)
 }
 
 fn at(
@@ -60,7 +74,7 @@ fn at(
     model: &Gpt2Config,
     seq: usize,
     bits: BitWidth,
-) -> (Gpt2Shape, precision_schedule::CostPolicy) {
+) -> (Gpt2Shape, CostPolicy) {
     let (policy, rank) = config.method.as_dyn().cost(config, bits);
     let shape = Gpt2Shape {
         n_layer: model.n_layer as u64,

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use adapters::{BaseWeights, CalibrationError};
 use counter_rng::Key;
-use gpt2_model::PlainGpt2;
+use gpt2_model::{Gpt2Config, PlainGpt2};
 use precision_schedule::{Base, CostPolicy, OperandWidth, Operands};
 use quantizers::BitWidth;
 
@@ -45,6 +45,11 @@ pub trait QatMethod {
 
     /// Which multiplications have which widths, and the rank of the adapters, where the model is at `bits`.
     fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize);
+
+    /// What training costs beyond that.
+    fn training_cost(&self, _model: &Gpt2Config) -> TrainingCost {
+        TrainingCost::default()
+    }
 }
 
 /// What the steps of a training do.
@@ -77,34 +82,44 @@ registry::methods! {
     }
 }
 
-/// The width of an operand that follows the schedule, unless it is kept at one.
-fn operand(fixed: Option<BitWidth>) -> OperandWidth {
-    let fixed = fixed.and_then(|bits| OperandWidth::fixed(bits.get().into()).ok());
-    fixed.unwrap_or(OperandWidth::SCHEDULED)
+/// What a training costs beside its forward passes and what follows from the widths.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TrainingCost {
+    /// Whether the matrices of the blocks have dense gradients although their base is frozen.
+    pub dense_gradients: bool,
+    /// BitOPs of every pass over a shard of a micro-batch, whatever its tokens.
+    pub per_pass: f64,
 }
 
-/// What costs what where weights and inputs are quantised, gradients are at `gradient`, and factors of
-/// adapters are `factors` on inputs of `adapter_inputs`.
+/// The width of an operand: that of the weights, or one that it is kept at.
+fn operand(bits: BitWidth, kept: BitWidth) -> OperandWidth {
+    if bits == kept {
+        return OperandWidth::SCHEDULED;
+    }
+    OperandWidth::fixed(kept.get().into()).unwrap_or(OperandWidth::FULL)
+}
+
+/// The widths of the multiplications where weights are at `bits`, gradients at `gradient`, and factors and
+/// inputs of adapters at `adapters`.
 fn policy(
     config: &QatConfig,
+    bits: BitWidth,
     base: BaseWeights,
     gradient: BitWidth,
-    adapters: (OperandWidth, OperandWidth),
+    adapters: [OperandWidth; 2],
 ) -> CostPolicy {
-    let gradient = operand(Some(gradient));
-    let linear = Operands {
-        weight: OperandWidth::SCHEDULED,
-        activation: operand(config.input_bits),
-        gradient,
-    };
+    let gradient = OperandWidth::fixed(gradient.get().into()).unwrap_or(OperandWidth::FULL);
+    let activation = operand(bits, config.inputs_at(bits));
+    let linear = Operands { weight: OperandWidth::SCHEDULED, activation, gradient };
     let base = match base {
         BaseWeights::Frozen => Base::Frozen,
         BaseWeights::Trained => Base::Trained,
     };
+    let [weight, activation] = adapters;
     CostPolicy {
         base,
         linear,
-        adapters: Operands { weight: adapters.0, activation: adapters.1, gradient },
+        adapters: Operands { weight, activation, gradient },
         attention: Operands::FULL,
         head: if config.quantize.head { linear } else { Operands::FULL },
     }

@@ -157,7 +157,10 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Built<L, N> {
     fn direct(&self, job: &Job<'_>) -> Result<Direct, Error> {
         let direct = Direct::new(self.layout()?, job.trainer.config);
         Ok(match self.scale_rate {
-            Some(rate) => direct.with_relative(is_learned_scale, rate),
+            Some(rate) => {
+                let is_learned = |name: &str| name.contains(".learned.");
+                direct.with_undecayed(is_learned, is_learned_scale, rate)
+            }
             None => direct,
         })
     }
@@ -256,7 +259,14 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
         bits: BitWidth,
         ScoredText { blocks, windows, scorer }: &ScoredText<'_>,
     ) -> Result<TokenScores, Error> {
-        let model = self.model.valid();
+        let mut model = self.model.valid();
+        if !bits.is_full() {
+            let head = model.lm_head.take().map(L::merged);
+            let merged = model.map_layers(|_, layer| Ok(layer.merged()), |_, norm| Ok(norm));
+            let Ok::<_, std::convert::Infallible>(mut merged) = merged;
+            merged.lm_head = head;
+            model = merged;
+        }
         go_to(&model, config, bits)?;
         let scores = scorer.score(&format!("{bits} bits"), &model, blocks, windows)?;
         go_to(&model, config, BitWidth::FULL)?;

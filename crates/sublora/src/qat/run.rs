@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use corpus::{Corpus, Split};
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, TokenScores};
+use gpt2_model::{Gpt2Config, PlainGpt2, TokenScores};
 use quantizers::BitWidth;
 use serde::Serialize;
 
@@ -109,9 +109,14 @@ impl<'a> QatRun<'a> {
     /// [`Error::Interrupted`] with everything so far on disk, or what failed.
     pub fn run(&self, resume: bool) -> Result<QatRecord, Error> {
         let resume = self.opened(resume)?;
+        self.config.train.validate_for(&self.shape()?)?;
+        self.data()?; // windows that the text is too short for
+        if !resume {
+            self.forget_calibration()?;
+        }
+        self.record()?;
         self.pretrain()?;
         let mut prepared = self.prepare()?;
-        self.record()?;
         let plan = self.config.method.as_dyn().plan(&self.config)?;
         if let Some(plan) = &plan {
             let data = self.data()?;
@@ -233,24 +238,66 @@ impl<'a> QatRun<'a> {
         }
     }
 
+    /// The shape of the model. A checkpoint may have seen the text: nothing is certified here.
+    fn shape(&self) -> Result<Gpt2Config, Error> {
+        let vocab = self.corpus.manifest().tokenizer.vocab_size as usize;
+        let BaseConfig::Checkpoint { path } = &self.config.base else {
+            return Ok(self.config.model.shape(vocab)?);
+        };
+        let shape = gpt2_model::read_config(path)?;
+        if shape.vocab_size < vocab {
+            let (path, known) = (path.display(), shape.vocab_size);
+            let reason = format!("`{path}` knows {known} tokens, the corpus {vocab}");
+            return Err(Error::Mismatch(reason));
+        }
+        Ok(shape)
+    }
+
+    /// The weights to start from, on a device with gradients.
+    fn base(&self) -> Result<(PlainGpt2, Gpt2Config, BaseIdentity), Error> {
+        let BaseConfig::Checkpoint { path } = &self.config.base else {
+            return self.base_run().base();
+        };
+        let shape = self.shape()?;
+        let (base, _) = gpt2_model::load(path, &self.device.clone().autodiff())?;
+        let identity = BaseIdentity::of(&base, None)?;
+        Ok((base, shape, identity))
+    }
+
+    /// Removes a calibration that a range test left in the folder before there was a run.
+    fn forget_calibration(&self) -> Result<(), Error> {
+        let path = self.folder.join(calibration_file::NAME);
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
+        }
+        Ok(())
+    }
+
     /// The base with what the method adds, calibrated.
     fn prepare(&self) -> Result<Prepared, Error> {
-        let (base, shape, identity) = self.base_run().base()?;
+        let (base, shape, identity) = self.base()?;
         self.config.train.validate_for(&shape)?;
         let key = Key::from_seed(self.config.seed).derive("adapters");
         let mut model = self.config.method.as_dyn().build(base, &self.config, key)?;
         let run = QatConfig { evaluate: EvaluateConfig::default(), ..self.recorded_config()? };
         let spec = Spec { corpus: self.corpus.sha256(), base: identity, run };
         let path = self.folder.join(calibration_file::NAME);
+        let origin = calibration_file::Origin {
+            base: spec.base.clone(),
+            seed: self.config.seed,
+            corpus: spec.corpus,
+            windows: [self.config.train.batch, self.config.train.seq],
+            calibration: self.config.calibration.clone(),
+        };
         // Without a run the file may be of another configuration.
         if Self::stands_in(&self.folder) && path.exists() {
-            model.restore_calibration(&self.config, &calibration_file::read(&path, &spec.base)?)?;
+            model.restore_calibration(&self.config, &calibration_file::read(&path, &origin)?)?;
         } else {
             let batches = self.first_batches(&self.data()?)?;
             let tokens: Vec<_> = batches.into_iter().map(|it| it.tokens.inner()).collect();
             model.calibrate(&self.config, &tokens)?;
             std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
-            calibration_file::write(&path, &spec.base, &model.calibration())?;
+            calibration_file::write(&path, &origin, &model.calibration())?;
         }
         Ok(Prepared { model, shape, spec })
     }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use corpus::Corpus;
 use precision_schedule::{Constant, ScheduleConfig, Widths};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +93,16 @@ impl QatSuite {
     /// # Errors
     /// A method whose configuration makes no sense, by name.
     pub fn runs(&self, vocab_size: usize) -> Result<Vec<SuiteRun>, Error> {
-        let mut runs = Vec::new();
+        let is_plain = |name: &str| {
+            let known = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+            !name.is_empty() && name != "bases" && name.chars().all(known)
+        };
+        if let Some(name) = self.methods.keys().chain(self.matched.keys()).find(|it| !is_plain(it))
+        {
+            let expected = "letters, digits, `-` and `_`, and not `bases`: it names a folder";
+            return Err(Error::value("methods", name, expected));
+        }
+        let mut runs: Vec<SuiteRun> = Vec::new();
         for &seed in &self.seeds {
             let named = |name: String, config| SuiteRun {
                 folder: Path::new(&name).join(format!("seed-{seed}")),
@@ -109,7 +119,16 @@ impl QatSuite {
                 }
             }
         }
-        Ok(runs)
+        let mut folders: Vec<&Path> = runs.iter().map(|it| it.folder.as_path()).collect();
+        folders.sort_unstable();
+        match folders.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(runs),
+            Some(pair) => {
+                let folder = pair[0].display();
+                let reason = format!("two runs of the suite would be `{folder}`: name them apart");
+                Err(Error::Config(reason))
+            }
+        }
     }
 
     fn method(&self, name: &str, seed: u64) -> Result<QatConfig, Error> {
@@ -164,7 +183,9 @@ impl QatSuite {
             fixed.validate()?;
             Ok((bits, fixed))
         };
-        cyclic.precision.widths.as_slice().iter().map(at).collect()
+        let below_full =
+            cyclic.precision.widths.as_slice().iter().filter(|&&bits| bits != Widths::FULL);
+        below_full.map(at).collect()
     }
 }
 
@@ -182,13 +203,18 @@ fn merged(mut table: toml::Table, over: &toml::Table) -> toml::Table {
     table
 }
 
-/// The record of a run of a suite, if it is over.
+/// The record of a run of a suite on `corpus`, if it is over.
 ///
 /// # Errors
-/// A file that is no record.
-pub fn finished(folder: &Path) -> Result<Option<QatRecord>, Error> {
+/// A file that is no record, or one on another corpus.
+pub fn finished(folder: &Path, corpus: &Corpus) -> Result<Option<QatRecord>, Error> {
     match QatRecord::read(folder) {
-        Ok(record) => Ok(Some(record)),
+        Ok(record) if record.corpus == corpus.sha256() => Ok(Some(record)),
+        Ok(record) => Err(Error::OtherCorpus {
+            folder: folder.to_owned(),
+            expected: record.corpus,
+            found: corpus.sha256(),
+        }),
         Err(Error::Unfinished { .. }) => Ok(None),
         Err(error) => Err(error),
     }

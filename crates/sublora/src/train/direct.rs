@@ -16,12 +16,13 @@ pub struct Direct {
     layout: Layout,
     optimizer: ModuleOptimizer,
     clip: f64,
-    relative: Option<Relative>,
+    undecayed: Option<Undecayed>,
 }
 
-/// Positive numbers whose steps are relative to their own size, as those of Adafactor (arXiv:1804.04235)
-/// are, and which do not decay: a step of Adam is of the size of its learning rate, whatever it moves.
-struct Relative {
+/// Weights that do not decay, and those of them whose steps are relative to their own size, as those of
+/// Adafactor (arXiv:1804.04235) are: a step of Adam is of the size of its learning rate, whatever it moves.
+struct Undecayed {
+    is_undecayed: fn(&str) -> bool,
     is_relative: fn(&str) -> bool,
     /// Learning rate as a multiple of that of the others.
     rate: f64,
@@ -32,20 +33,25 @@ impl Direct {
     /// A fresh optimiser for the weights of `layout`.
     pub fn new(layout: Layout, config: &TrainConfig) -> Self {
         let optimizer = adam_w(config.weight_decay).init();
-        Self { layout, optimizer, clip: config.clip, relative: None }
+        Self { layout, optimizer, clip: config.clip, undecayed: None }
     }
 
-    /// Numbers whose name `is_relative` move by steps relative to their own size, at `rate` times the
-    /// learning rate of the others, and do not decay.
-    pub(crate) fn with_relative(self, is_relative: fn(&str) -> bool, rate: f64) -> Self {
+    /// Weights whose name `is_undecayed` do not decay and learn at `rate` times the learning rate of the
+    /// others, by steps relative to their own size where their name `is_relative`, too.
+    pub(crate) fn with_undecayed(
+        self,
+        is_undecayed: fn(&str) -> bool,
+        is_relative: fn(&str) -> bool,
+        rate: f64,
+    ) -> Self {
         let optimizer = adam_w(0.0).init();
-        Self { relative: Some(Relative { is_relative, rate, optimizer }), ..self }
+        Self { undecayed: Some(Undecayed { is_undecayed, is_relative, rate, optimizer }), ..self }
     }
 }
 
 impl Direct {
     fn restore_optimizer(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(relative) = &mut self.relative else {
+        let Some(undecayed) = &mut self.undecayed else {
             self.optimizer = restored(self.optimizer.clone(), bytes)?;
             return Ok(());
         };
@@ -54,7 +60,7 @@ impl Direct {
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
         let (first, second) = both.split_at_checked(length).ok_or_else(short)?;
         self.optimizer = restored(self.optimizer.clone(), first)?;
-        relative.optimizer = restored(relative.optimizer.clone(), second)?;
+        undecayed.optimizer = restored(undecayed.optimizer.clone(), second)?;
         Ok(())
     }
 }
@@ -87,14 +93,14 @@ impl<M: Module> Parameters<M> for Direct {
         // Scaling every gradient by one factor is scaling the step's own numbers: AdamW's update
         // depends on the factor through its moments, so the gradients themselves are scaled.
         let grads = if norm > self.clip { scaled(&model, grads, self.clip / norm) } else { grads };
-        let Some(relative) = &mut self.relative else {
+        let Some(undecayed) = &mut self.undecayed else {
             return Ok(self.optimizer.step(at.learning_rate, model, grads));
         };
-        let (grads, of_relative) = split(&model, grads, relative.is_relative);
+        let (grads, of_undecayed) = split(&model, grads, undecayed.is_undecayed);
         let model = self.optimizer.step(at.learning_rate, model, grads);
-        let moved =
-            relative.optimizer.step(at.learning_rate * relative.rate, model.clone(), of_relative);
-        Ok(scale_steps(&model, moved, relative.is_relative))
+        let rate = at.learning_rate * undecayed.rate;
+        let moved = undecayed.optimizer.step(rate, model.clone(), of_undecayed);
+        Ok(scale_steps(&model, moved, undecayed.is_relative))
     }
 
     fn values(&self, model: &M) -> Result<Vec<(String, Vec<f32>)>, Error> {
@@ -125,10 +131,10 @@ impl<M: Module> Parameters<M> for Direct {
     }
 
     fn optimizer(&self) -> Result<Vec<u8>, Error> {
-        let Some(relative) = &self.relative else { return stored(&self.optimizer) };
+        let Some(undecayed) = &self.undecayed else { return stored(&self.optimizer) };
         let bytes = stored(&self.optimizer)?;
         let length = (bytes.len() as u64).to_le_bytes().to_vec();
-        Ok([length, bytes, stored(&relative.optimizer)?].concat())
+        Ok([length, bytes, stored(&undecayed.optimizer)?].concat())
     }
 
     fn is_settled(&self, _progress: f64) -> bool {
@@ -215,7 +221,7 @@ fn scale_steps<M: Module>(from: &M, moved: M, is_chosen: fn(&str) -> bool) -> M 
             let trained = moved.is_require_grad();
             let moved = moved.detach();
             let from = from.reshape(moved.shape());
-            let value = from.clone() + (moved - from.clone()) * from.abs();
+            let value = (from.clone() + (moved - from.clone()) * from.abs()).detach();
             Param::from_mapped_value(id, value, mapper).set_require_grad(trained)
         }
     }

@@ -1,16 +1,16 @@
 //! Cyclic precision training, and training at one width: whatever the schedule says.
 
 use adapters::{
-    BaseWeights, ByWidth, CalibrationError, CyclicConfig, FakeQuantConfig, GradientPlace, Rank,
-    Scales,
+    BaseWeights, ByWidth, CalibrationError, CyclicConfig, FakeQuantConfig, GradientPlace,
+    GradientRounding, Rank, Scales,
 };
 use counter_rng::Key;
 use gpt2_model::PlainGpt2;
 use precision_schedule::{CostPolicy, OperandWidth, Schedule, ScheduleConfig};
-use quantizers::BitWidth;
+use quantizers::{BitWidth, Grid as _, Symmetric};
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, QatMethod, policy};
+use super::{Plan, QatMethod, operand, policy};
 use crate::Error;
 use crate::qat::config::QatConfig;
 use crate::qat::distillation::Visit;
@@ -59,6 +59,16 @@ impl Cyclic {
     }
 }
 
+/// With random words of the run.
+fn seeded(rounding: &GradientRounding, run: u64) -> GradientRounding {
+    match rounding {
+        GradientRounding::Stochastic { seed } => GradientRounding::Stochastic {
+            seed: Key::from_seed(run).derive("gradients").index(*seed).words(0).next().unwrap_or(0),
+        },
+        other => other.clone(),
+    }
+}
+
 fn width(bits: u32) -> Option<BitWidth> {
     u8::try_from(bits).ok().and_then(|bits| BitWidth::new(bits).ok())
 }
@@ -70,6 +80,27 @@ impl QatMethod for Cyclic {
         } else if self.base == BaseWeights::Frozen {
             let reason = "`method.rank` is 0 and `method.base` is frozen: nothing would be trained";
             return Err(Error::Config(reason.to_owned()));
+        }
+        if let (GradientPlace::Factors, GradientRounding::Nearest { .. }) =
+            (self.gradient_at, &config.quantize.gradient)
+        {
+            let reason = "`quantize.gradient.rounding` is nearest, expected stochastic where \
+                          `method.gradient_at` is factors: before the first step the gradient of A is zero \
+                          and has no range";
+            return Err(Error::Config(reason.to_owned()));
+        }
+        if self.base == BaseWeights::Trained && !config.quantize.embeddings.bits.is_full() {
+            let reason = "`quantize.embeddings.bits` is below 32, expected 32 where `method.base` is \
+                          trained: embeddings are quantised once, before training";
+            return Err(Error::Config(reason.to_owned()));
+        }
+        let has_codes = Symmetric::default().codes(self.gradient_bits).is_ok();
+        if !has_codes && !self.gradient_bits.is_full() {
+            return Err(Error::value(
+                "method.gradient_bits",
+                &self.gradient_bits,
+                "2 to 16, or 32",
+            ));
         }
         self.schedule(config).map(drop)
     }
@@ -85,7 +116,11 @@ impl QatMethod for Cyclic {
             BaseWeights::Trained => Scales::Dynamic, // they follow the weights
         };
         let layers = CyclicConfig {
-            quantize: FakeQuantConfig { weight_scales, ..config.quantize.clone() },
+            quantize: FakeQuantConfig {
+                weight_scales,
+                gradient: seeded(&config.quantize.gradient, config.seed),
+                ..config.quantize.clone()
+            },
             factors: self.factors.clone(),
             rank: self.rank,
             alpha: self.alpha,
@@ -105,8 +140,8 @@ impl QatMethod for Cyclic {
 
     fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize) {
         let weight = self.factors.as_ref().map_or(OperandWidth::FULL, |_| OperandWidth::SCHEDULED);
-        let inputs = super::operand(config.input_bits);
-        let policy = policy(config, self.base, self.gradient_bits, (weight, inputs));
+        let inputs = operand(bits, config.inputs_at(bits));
+        let policy = policy(config, bits, self.base, self.gradient_bits, [weight, inputs]);
         (policy, if bits.is_full() { 0 } else { self.rank })
     }
 }

@@ -2,13 +2,13 @@
 
 use adapters::{BaseWeights, CalibrationError, MergeableConfig, Rank};
 use counter_rng::Key;
-use gpt2_model::PlainGpt2;
+use gpt2_model::{Gpt2Config, PlainGpt2};
 use precision_schedule::{CostPolicy, OperandWidth};
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
 
 use super::switchable::Joint;
-use super::{Plan, QatMethod, policy};
+use super::{Plan, QatMethod, TrainingCost, policy};
 use crate::Error;
 use crate::qat::config::QatConfig;
 use crate::qat::distillation::{AnyDistillation, Cascade};
@@ -64,8 +64,18 @@ impl QatMethod for Mergeable {
     }
 
     /// Of the merged model: it has no adapter.
-    fn cost(&self, config: &QatConfig, _bits: BitWidth) -> (CostPolicy, usize) {
-        let none = (OperandWidth::FULL, OperandWidth::FULL);
-        (policy(config, BaseWeights::Frozen, BitWidth::FULL, none), 0)
+    fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize) {
+        let none = [OperandWidth::FULL; 2];
+        (policy(config, bits, BaseWeights::Frozen, BitWidth::FULL, none), 0)
+    }
+
+    /// Factors and scales learn from the gradient of the whole matrix. Every pass forms $A^\top B^\top$ in
+    /// $d_{in}\,r\,d_{out}$ multiply-accumulates, and takes its gradient back in twice as many.
+    fn training_cost(&self, model: &Gpt2Config) -> TrainingCost {
+        let [m, layers, rank] = [model.n_embd, model.n_layer, self.rank].map(|it| it as f64);
+        TrainingCost {
+            dense_gradients: true,
+            per_pass: 3.0 * 12.0 * layers * m * m * rank * 32.0 * 32.0,
+        }
     }
 }

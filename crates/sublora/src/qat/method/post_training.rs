@@ -38,8 +38,8 @@ impl QatMethod for PostTraining {
         Ok(None)
     }
 
-    fn cost(&self, config: &QatConfig, _bits: BitWidth) -> (CostPolicy, usize) {
-        let none = (OperandWidth::FULL, OperandWidth::FULL);
-        (policy(config, BaseWeights::Frozen, BitWidth::FULL, none), 0)
+    fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize) {
+        let none = [OperandWidth::FULL; 2];
+        (policy(config, bits, BaseWeights::Frozen, BitWidth::FULL, none), 0)
     }
 }

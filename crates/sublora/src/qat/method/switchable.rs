@@ -69,8 +69,8 @@ impl QatMethod for Switchable {
     fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize) {
         let rank = if bits.is_full() { None } else { self.layers(config).rank_at(bits) };
         let weight = self.factors.as_ref().map_or(OperandWidth::FULL, |_| OperandWidth::SCHEDULED);
-        let policy =
-            policy(config, BaseWeights::Frozen, BitWidth::FULL, (weight, OperandWidth::FULL));
+        let adapters = [weight, OperandWidth::FULL];
+        let policy = policy(config, bits, BaseWeights::Frozen, BitWidth::FULL, adapters);
         (policy, rank.map_or(0, |it| it.rank))
     }
 }
