@@ -127,8 +127,9 @@ mod tests {
         assert!(made(&w, four, None));
         assert!(!made(&w.clone(), four, None));
         assert!(made(&w, eight, None) && made(&w, four, None), "one width at a time");
-        let [scales, others]: [Scales; 2] = [Arc::new([]), Arc::new([])];
+        let scales: Scales = Arc::new([]);
         assert!(made(&w, four, Some(&scales)) && !made(&w, four, Some(&scales.clone())));
+        let others: Scales = Arc::new([]);
         assert!(made(&w, four, Some(&others)), "another calibration");
         let loaded = Tensor::<2>::from_data([[5.0, 2.0]], &device);
         assert!(made(&loaded, four, None), "another weight");

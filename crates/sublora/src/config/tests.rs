@@ -1,7 +1,7 @@
 //! What a configuration file may say, and what is said to who gets it wrong.
 
 use super::*;
-use crate::SweepConfig;
+use crate::{ScheduleStudy, SweepConfig};
 
 fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, String> {
     let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
@@ -19,6 +19,10 @@ fn every_configuration_of_the_repository_is_one() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
+        if path.file_name().unwrap().to_string_lossy().starts_with("schedule-") {
+            ScheduleStudy::parse(&text, &[]).unwrap_or_else(|it| panic!("{path:?}: {it}"));
+            continue;
+        }
         let is_sweep = text.contains("\n[[mode]]\n");
         let configs = if is_sweep {
             let sweep = SweepConfig::parse(&text, &[]);

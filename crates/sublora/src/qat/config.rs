@@ -132,6 +132,11 @@ impl QatConfig {
         if self.calibration.batches == 0 {
             return refuse("`calibration.batches` is 0, expected at least 1".to_owned());
         }
+        if self.calibration.upstream == Upstream::OwnWidth && self.input_bits.is_some() {
+            let reason =
+                "`calibration.upstream` is own-width, and `input_bits` has one width for all";
+            return refuse(reason.to_owned());
+        }
         for (key, value) in [("batch", self.evaluate.batch), ("shards", self.evaluate.shards)] {
             if value == 0 {
                 return refuse(format!("`evaluate.{key}` is 0, expected at least 1"));

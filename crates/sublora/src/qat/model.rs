@@ -112,24 +112,26 @@ pub struct Job<'a> {
 pub(super) struct Built<L: Module, N: Module> {
     model: Gpt2<L, N>,
     is_trained: Box<dyn Fn(&str) -> bool>,
-    learns_scales: bool,
+    /// Learning rate of scales as a multiple of the others', if they are learned.
+    scale_rate: Option<f64>,
 }
 
 impl<L: QuantizedLayer, N: QuantizedNorm> Built<L, N> {
     /// `is_trained` says which parameters are, by name.
     pub(super) fn new(model: Gpt2<L, N>, is_trained: impl Fn(&str) -> bool + 'static) -> Self {
-        Self { model, is_trained: Box::new(is_trained), learns_scales: false }
+        Self { model, is_trained: Box::new(is_trained), scale_rate: None }
     }
 
-    /// Scales of weights and static inputs become parameters once they are calibrated.
-    pub(super) fn learning_scales(self) -> Self {
-        Self { learns_scales: true, ..self }
+    /// Scales of weights and static inputs become parameters once they are calibrated, and learn at `rate`
+    /// times the learning rate of the others.
+    pub(super) fn learning_scales(self, rate: f64) -> Self {
+        Self { scale_rate: Some(rate), ..self }
     }
 
     /// After calibration: makes scales parameters, gives every parameter the number of its place, and
     /// gradients to those that are trained.
     fn settle(&mut self, config: &QatConfig) -> Result<(), Error> {
-        if self.learns_scales {
+        if self.scale_rate.is_some() {
             let device = self.model.wte.weight.device();
             self.model.learn_scales(&config.widths, &device)?;
         }
@@ -144,7 +146,11 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Built<L, N> {
     }
 
     fn direct(&self, job: &Job<'_>) -> Result<Direct, Error> {
-        Ok(Direct::new(self.layout()?, job.trainer.config))
+        let direct = Direct::new(self.layout()?, job.trainer.config);
+        Ok(match self.scale_rate {
+            Some(rate) => direct.with_slow(|name| name.contains(".learned."), rate),
+            None => direct,
+        })
     }
 }
 

@@ -156,6 +156,7 @@ impl QatSuite {
             let schedule = Constant { bits }.into();
             let precision = ScheduleConfig { widths, schedule };
             let mut fixed = config.clone();
+            fixed.widths.retain(|width| u32::from(width.get()) == bits);
             fixed.method = Cyclic { precision, ..cyclic.clone() }.into();
             fixed.train.steps = 1;
             let steps = NonZeroU64::new((budget / price(&fixed)?).round() as u64);

@@ -137,8 +137,9 @@ impl<'a> Pricing<'a> {
             operations.peek()?;
             Some(PartCost { precision, cost: self.cost(operations) })
         };
-        use OperandPrecision::{Fixed, Full, Scheduled};
-        [Scheduled, Fixed, Full].into_iter().filter_map(part).collect()
+        let precisions =
+            [OperandPrecision::Scheduled, OperandPrecision::Fixed, OperandPrecision::Full];
+        precisions.into_iter().filter_map(part).collect()
     }
 
     pub(super) fn total(&self) -> Cost {

@@ -1,5 +1,6 @@
 use precision_schedule::{OperationKind, Random, Widths};
 
+use super::OperandPrecision::{Fixed, Full, Scheduled};
 use super::*;
 
 const CPT: &str = include_str!("../../../../configs/schedule-cpt.toml");
@@ -64,7 +65,6 @@ fn operations_of_a_tiny_network_by_hand() {
         let cost = (row.cost.macs, row.cost.bitops_at_lowest, row.cost.bitops_at_highest);
         ((row.count, row.kind, row.precision), cost)
     };
-    use OperandPrecision::{Fixed, Full, Scheduled};
     // 3 * 2 * 4 * 12; of each b^2 forward and 8 b to the input, as the base is frozen.
     let linear = ((3, OperationKind::Linear, Scheduled), (288, 288 * 48, 288 * 128));
     assert_eq!(found("h.*.attn.c_attn"), linear);
@@ -85,7 +85,6 @@ fn operations_of_a_tiny_network_by_hand() {
 #[test]
 fn parts_add_up_to_the_network() {
     let report = parse(TINY).report().unwrap();
-    use OperandPrecision::{Fixed, Full, Scheduled};
     let precisions: Vec<_> = report.parts.iter().map(|it| it.precision).collect();
     assert_eq!(precisions, [Scheduled, Fixed, Full]);
     // 12 * 4^2 * 2 in each of 3 blocks, and the adapter.

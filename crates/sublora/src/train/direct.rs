@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
-use gpt2_model::host;
+use gpt2_model::{WeightPath, host};
 use subspace_projectors::Layout;
 
 use super::{At, Parameters};
@@ -16,12 +16,43 @@ pub struct Direct {
     layout: Layout,
     optimizer: ModuleOptimizer,
     clip: f64,
+    slow: Option<Slow>,
+}
+
+/// Weights with a learning rate of their own, which do not decay.
+struct Slow {
+    is_slow: fn(&str) -> bool,
+    /// As a multiple of that of the others.
+    rate: f64,
+    optimizer: ModuleOptimizer,
 }
 
 impl Direct {
     /// A fresh optimiser for the weights of `layout`.
     pub fn new(layout: Layout, config: &TrainConfig) -> Self {
-        Self { layout, optimizer: adam_w(config.weight_decay).init(), clip: config.clip }
+        let optimizer = adam_w(config.weight_decay).init();
+        Self { layout, optimizer, clip: config.clip, slow: None }
+    }
+
+    /// Weights whose name `is_slow` learn at `rate` times the learning rate of the others and do not decay.
+    pub(crate) fn with_slow(self, is_slow: fn(&str) -> bool, rate: f64) -> Self {
+        Self { slow: Some(Slow { is_slow, rate, optimizer: adam_w(0.0).init() }), ..self }
+    }
+}
+
+impl Direct {
+    fn restore_optimizer(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let Some(slow) = &mut self.slow else {
+            self.optimizer = restored(self.optimizer.clone(), bytes)?;
+            return Ok(());
+        };
+        let short = || Error::Mismatch("optimiser state: it has only one part of two".to_owned());
+        let (length, both) = bytes.split_first_chunk().ok_or_else(short)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
+        let (first, second) = both.split_at_checked(length).ok_or_else(short)?;
+        self.optimizer = restored(self.optimizer.clone(), first)?;
+        slow.optimizer = restored(slow.optimizer.clone(), second)?;
+        Ok(())
     }
 }
 
@@ -53,7 +84,12 @@ impl<M: Module> Parameters<M> for Direct {
         // Scaling every gradient by one factor is scaling the step's own numbers: AdamW's update
         // depends on the factor through its moments, so the gradients themselves are scaled.
         let grads = if norm > self.clip { scaled(&model, grads, self.clip / norm) } else { grads };
-        Ok(self.optimizer.step(at.learning_rate, model, grads))
+        let Some(slow) = &mut self.slow else {
+            return Ok(self.optimizer.step(at.learning_rate, model, grads));
+        };
+        let (grads, of_slow) = split(&model, grads, slow.is_slow);
+        let model = self.optimizer.step(at.learning_rate, model, grads);
+        Ok(slow.optimizer.step(at.learning_rate * slow.rate, model, of_slow))
     }
 
     fn values(&self, model: &M) -> Result<Vec<(String, Vec<f32>)>, Error> {
@@ -78,13 +114,16 @@ impl<M: Module> Parameters<M> for Direct {
         let flat: Vec<&[f32]> = values.iter().map(|(_, values)| values.as_slice()).collect();
         let theta = self.layout.flatten(&flat)?;
         if let Some(bytes) = optimizer {
-            self.optimizer = restored(self.optimizer.clone(), bytes)?;
+            self.restore_optimizer(bytes)?;
         }
         Ok(put_weights(model, &self.layout, &theta))
     }
 
     fn optimizer(&self) -> Result<Vec<u8>, Error> {
-        stored(&self.optimizer)
+        let Some(slow) = &self.slow else { return stored(&self.optimizer) };
+        let bytes = stored(&self.optimizer)?;
+        let length = (bytes.len() as u64).to_le_bytes().to_vec();
+        Ok([length, bytes, stored(&slow.optimizer)?].concat())
     }
 
     fn is_settled(&self, _progress: f64) -> bool {
@@ -94,6 +133,42 @@ impl<M: Module> Parameters<M> for Direct {
     fn observations(&self) -> Vec<(String, f64)> {
         Vec::new()
     }
+}
+
+/// The gradients of all weights but those whose name `is_slow`, and theirs.
+fn split<M: Module>(
+    model: &M,
+    grads: GradientsParams,
+    is_slow: fn(&str) -> bool,
+) -> (GradientsParams, GradientsParams) {
+    struct Split {
+        path: WeightPath,
+        is_slow: fn(&str) -> bool,
+        rest: GradientsParams,
+        slow: GradientsParams,
+    }
+    impl ModuleVisitor for Split {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.enter(name);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if !(self.is_slow)(&self.path.name()) {
+                return;
+            }
+            if let Some(gradient) = self.rest.remove::<D>(param.id) {
+                self.slow.register(param.id, gradient);
+            }
+        }
+    }
+    let (path, slow) = (WeightPath::default(), GradientsParams::new());
+    let mut split = Split { path, is_slow, rest: grads, slow };
+    model.visit(&mut split);
+    (split.rest, split.slow)
 }
 
 fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Result<f64, Error> {

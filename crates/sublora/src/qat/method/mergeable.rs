@@ -22,6 +22,9 @@ pub struct Mergeable {
     pub rank: usize,
     /// Numerator of the scale $s = \alpha / r$.
     pub alpha: f64,
+    /// Learning rate of the scales as a multiple of the others': a step of Adam is of the size of its
+    /// rate, and scales are some hundredths. They do not decay.
+    pub scale_rate: f64,
     /// Who learns from whom.
     pub distillation: AnyDistillation,
 }
@@ -29,13 +32,16 @@ pub struct Mergeable {
 impl Default for Mergeable {
     fn default() -> Self {
         let MergeableConfig { rank, alpha, .. } = MergeableConfig::default();
-        Self { rank, alpha, distillation: Cascade::default().into() }
+        Self { rank, alpha, scale_rate: 0.05, distillation: Cascade::default().into() }
     }
 }
 
 impl QatMethod for Mergeable {
     fn check(&self, _config: &QatConfig) -> Result<(), Error> {
         Rank { rank: self.rank, alpha: self.alpha }.validate()?;
+        if !(self.scale_rate.is_finite() && self.scale_rate > 0.0) {
+            return Err(Error::value("method.scale_rate", &self.scale_rate, "a positive number"));
+        }
         self.distillation.as_dyn().check()
     }
 
@@ -50,7 +56,7 @@ impl QatMethod for Mergeable {
         let model = MergeableConfig { widths, quantize, rank, alpha }.apply(base, key)?;
         let parts = [".lora_", ".norms.", ".learned."];
         let trained = move |name: &str| parts.iter().any(|part| name.contains(part));
-        Ok(Box::new(Built::new(model, trained).learning_scales()))
+        Ok(Box::new(Built::new(model, trained).learning_scales(self.scale_rate)))
     }
 
     fn plan(&self, config: &QatConfig) -> Result<Option<Box<dyn Plan>>, Error> {
