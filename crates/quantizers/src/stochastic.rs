@@ -81,8 +81,11 @@ impl GradientQuantizer {
 }
 
 /// $\lfloor x + u \rfloor$ for $u$ in [0, 1), without the rounding of the sum.
+/// $|x|$ is at most $2^{15}$, so that a cast takes the place of `floor`, which is a call of libm on
+/// machines without SSE 4.1.
 fn round(x: f64, u: f64) -> f64 {
-    let below = x.floor();
+    let towards_zero = f64::from(x as i32);
+    let below = if towards_zero > x { towards_zero - 1.0 } else { towards_zero };
     if u >= 1.0 - (x - below) { below + 1.0 } else { below }
 }
 

@@ -16,7 +16,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
-pub(crate) use qat::{Qat, QatCompare, QatRangeTest, QatSuiteArgs, QatTrain};
+pub(crate) use qat::{Qat, QatCompare, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain};
 pub(crate) use schedule::{ScheduleArgs, ScheduleCommand};
 pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
 pub(crate) use sweep::{Report, Sweep};
@@ -75,8 +75,8 @@ pub(crate) enum Command {
     /// What a precision schedule uses and costs
     #[command(subcommand)]
     Schedule(ScheduleCommand),
-    /// Every tokenizer, projector, allocation, gate, codebook, precision schedule, grid, range,
-    /// estimator and bound
+    /// Every tokenizer, projector, allocation, gate, codebook, training at several precisions,
+    /// distillation, precision schedule, grid, range, estimator and bound
     List {
         /// Only this family
         what: Option<Family>,
@@ -384,6 +384,8 @@ pub(crate) enum Family {
     Allocations,
     Gates,
     Codebooks,
+    Trainings,
+    Distillations,
     Schedules,
     Grids,
     Ranges,

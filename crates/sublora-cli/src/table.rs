@@ -6,7 +6,7 @@ use std::path::Path;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use sublora::corpus::Partition;
-use sublora::qat::WidthRecord;
+use sublora::qat::{ParameterCounts, WidthRecord};
 use sublora::quantizers::{Distortion, Operand};
 use sublora::{Certificate, Claim, MetricName, NamedSummary, QuantizedCheckpoint, SpectralReport};
 
@@ -70,6 +70,45 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
         certificate.corpus.documents,
         certificate.corpus.tokens,
     )
+}
+
+/// Parameters of a model, and of each of its widths.
+pub(crate) fn parameters(counts: &ParameterCounts) -> String {
+    let mut parts = new(["parameters", "count"]);
+    for (name, count) in [
+        ("base", counts.base),
+        ("  token embedding", counts.token_embedding),
+        ("  position embedding", counts.position_embedding),
+        ("  matrices of the blocks", counts.matrices),
+        ("  biases of the blocks", counts.biases),
+        ("  norms", counts.norms),
+        ("  head of its own", counts.head),
+        ("added", counts.added),
+        ("base and added", counts.base + counts.added),
+        ("trained", counts.trained),
+    ] {
+        parts.add_row([name.to_owned(), grouped(count)]);
+    }
+    let mut widths = new(["bits", "adapters", "norms", "scales", ""]);
+    for it in &counts.widths {
+        let learned = if it.scales_are_learned { "learned" } else { "calibrated" };
+        let [adapters, norms, scales] = [it.adapters, it.norms, it.scales].map(grouped);
+        widths.add_row([it.bits.to_string(), adapters, norms, scales, learned.to_owned()]);
+    }
+    format!("{parts}\n\n{widths}")
+}
+
+/// With a comma after every three digits.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A model at each of its widths.

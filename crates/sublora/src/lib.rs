@@ -53,6 +53,7 @@ pub use config::{
     TrainConfig, Units,
 };
 pub use error::Error;
+pub use gpt2_model::read_config as read_shape;
 pub use held_out::HeldOut;
 pub use progress::Progress;
 pub use quantize_checkpoint::{

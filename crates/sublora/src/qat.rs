@@ -13,6 +13,7 @@ mod distillation;
 mod learner;
 mod method;
 mod model;
+mod parameters;
 mod range_test;
 mod record;
 mod run;
@@ -26,6 +27,7 @@ pub use distillation::{
 };
 pub use method::{AnyQatMethod, Cyclic, Mergeable, Plan, PostTraining, QatMethod, Switchable};
 pub use model::{Job, QatModel};
+pub use parameters::{ParameterCounts, WidthParameters};
 pub use record::{QatRecord, TrainingRecord, WidthRecord};
 pub use run::QatRun;
 pub use suite::{QatSuite, SuiteRun, finished};

@@ -13,6 +13,8 @@ pub(crate) enum Qat {
     Cyclic(QatTrain),
     /// Between which widths precision should cycle, by short trainings from one state
     RangeTest(QatRangeTest),
+    /// Parameters of a configuration, from its layers, without a weight
+    Parameters(QatParameters),
     /// Several methods on several seeds
     Suite(QatSuiteArgs),
     /// Runs beside one another, as a page and tables: what each method gives at each width, and what it costs
@@ -83,4 +85,17 @@ pub(crate) struct QatCompare {
     /// Folder of the page; `report` in the folder, if it is one, without it
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QatParameters {
+    /// TOML configuration of the run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Tokens of the vocabulary; GPT-2's without it
+    #[arg(long, value_name = "N", default_value_t = 50_257)]
+    pub(crate) vocabulary: usize,
+    /// Override a key of the configuration, for example model.size=medium
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }

@@ -6,7 +6,7 @@ use sublora::Run;
 use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
 use sublora::precision_schedule::AnyPrecisionSchedule;
-use sublora::qat::QatRun;
+use sublora::qat::{AnyDistillation, AnyQatMethod, QatRun};
 use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use sublora::spectral::AnyEstimator;
 use sublora::subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
@@ -98,7 +98,7 @@ fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>,
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
-    let families: [(Family, Vec<(&str, &str)>); 10] = [
+    let families: [(Family, Vec<(&str, &str)>); 12] = [
         (
             Family::Tokenizers,
             AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
@@ -113,6 +113,11 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
         ),
         (Family::Gates, AnyGate::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Codebooks, AnyCodebook::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (Family::Trainings, AnyQatMethod::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (
+            Family::Distillations,
+            AnyDistillation::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
         (
             Family::Schedules,
             AnyPrecisionSchedule::all().iter().map(|it| (it.name(), it.about())).collect(),

@@ -8,7 +8,7 @@ use sublora::qat::{QatConfig, QatRecord, QatRun, QatSuite, SuiteRun, finished};
 use sublora::quantizers::BitWidth;
 use sublora::{BaseConfig, ModelConfig};
 
-use crate::args::{Args, Eval, Qat, QatRangeTest, QatSuiteArgs, QatTrain};
+use crate::args::{Args, Eval, Qat, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain};
 use crate::bars::Bars;
 use crate::commands::{Answer, corpora, now, qat_compare};
 use crate::failure::Failure;
@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Args, command: &Qat) -> Result<Answer, Failure> {
         }
         Qat::Cyclic(train) => trained(args, train, &["cyclic"], "switchable"),
         Qat::RangeTest(test) => range_test(args, test),
+        Qat::Parameters(parameters) => self::parameters(args, parameters),
         Qat::Suite(suite) => self::suite(args, suite),
         Qat::Compare(compare) => qat_compare::run(args, compare),
     }
@@ -85,6 +86,18 @@ fn summary(record: &QatRecord) -> String {
         training.parameters,
         training.bit_ops,
     )
+}
+
+fn parameters(args: &Args, parameters: &QatParameters) -> Result<Answer, Failure> {
+    let config = QatConfig::parse(&read(&parameters.config)?, &parameters.set)?;
+    let shape = match &config.base {
+        BaseConfig::Checkpoint { path } => {
+            sublora::read_shape(path).map_err(sublora::Error::from)?
+        }
+        _ => config.model.shape(parameters.vocabulary).map_err(sublora::Error::from)?,
+    };
+    let counts = config.parameter_counts(&shape)?;
+    if args.json { Answer::json(&counts) } else { Ok(Answer::done(table::parameters(&counts))) }
 }
 
 fn range_test(args: &Args, test: &QatRangeTest) -> Result<Answer, Failure> {

@@ -1,7 +1,8 @@
 //! What a configuration file may say, and what is said to who gets it wrong.
 
 use super::*;
-use crate::{ScheduleStudy, SweepConfig};
+use crate::qat::{QatConfig, QatSuite};
+use crate::{Error, ScheduleStudy, SweepConfig};
 
 fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, String> {
     let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
@@ -19,22 +20,30 @@ fn every_configuration_of_the_repository_is_one() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        if path.file_name().unwrap().to_string_lossy().starts_with("schedule-") {
-            ScheduleStudy::parse(&text, &[]).unwrap_or_else(|it| panic!("{path:?}: {it}"));
-            continue;
-        }
-        let is_sweep = text.contains("\n[[mode]]\n");
-        let configs = if is_sweep {
-            let sweep = SweepConfig::parse(&text, &[]);
-            let runs = sweep.and_then(|sweep| sweep.runs()).map_err(|it| format!("{path:?}: {it}"));
-            runs.unwrap().into_iter().map(|run| run.config).collect()
-        } else {
-            vec![RunConfig::parse(&text, &[]).unwrap_or_else(|it| panic!("{path:?}: {it}"))]
+        let name = path.file_name().unwrap().to_string_lossy();
+        let read = match () {
+            () if name.starts_with("schedule-") => ScheduleStudy::parse(&text, &[]).map(drop),
+            () if name.starts_with("qat-suite") => {
+                QatSuite::parse(&text, &[]).and_then(|suite| suite.runs(257)).map(drop)
+            }
+            () if name.starts_with("qat-") => QatConfig::parse(&text, &[]).map(drop),
+            () => runs_of(&text),
         };
-        for config in configs {
-            config.model.shape(257).unwrap();
-        }
+        read.unwrap_or_else(|it| panic!("{path:?}: {it}"));
     }
+}
+
+/// Reads the runs of a sweep, or a run.
+fn runs_of(text: &str) -> Result<(), Error> {
+    let configs = if text.contains("\n[[mode]]\n") {
+        SweepConfig::parse(text, &[])?.runs()?.into_iter().map(|run| run.config).collect()
+    } else {
+        vec![RunConfig::parse(text, &[])?]
+    };
+    for config in configs {
+        config.model.shape(257)?;
+    }
+    Ok(())
 }
 
 #[test]

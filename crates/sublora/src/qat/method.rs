@@ -109,3 +109,33 @@ fn policy(
         head: if config.quantize.head { linear } else { Operands::FULL },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::qat::AnyDistillation;
+
+    /// Like a lock file: an outdated table is rewritten, and the test fails so that it gets committed.
+    #[test]
+    fn every_method_is_in_the_docs() {
+        let mut text = "# Training at several precisions\n\nEvery `method` of `sublora qat` and every \
+                        `distillation` by its `kind`, with the first lines of its documentation. Written \
+                        by `cargo test` from the registries.\n"
+            .to_owned();
+        let mut section = |title: &str, rows: Vec<(&str, &str)>| {
+            text += &format!("\n## {title}\n\n| `kind` | what it is |\n|---|---|\n");
+            rows.iter().for_each(|(name, about)| text += &format!("| `{name}` | {about} |\n"));
+        };
+        let methods = AnyQatMethod::all();
+        section("Methods", methods.iter().map(|it| (it.name(), it.about())).collect());
+        let distillations = AnyDistillation::all();
+        section("Distillations", distillations.iter().map(|it| (it.name(), it.about())).collect());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/trainings.md");
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            std::fs::write(&path, text).unwrap();
+            panic!("docs/trainings.md was out of date and has been written; commit it");
+        }
+    }
+}

@@ -28,6 +28,15 @@ pub trait QatModel {
     /// Parameters beside the base that a width uses: adapters, norms, learned scales.
     fn own_parameters(&self, config: &QatConfig, bits: BitWidth) -> u64;
 
+    /// Scales of the weights at a width.
+    ///
+    /// # Errors
+    /// A width that has no rule.
+    fn scales(&self, bits: BitWidth) -> Result<u64, Error>;
+
+    /// Whether they are learned.
+    fn learns_scales(&self) -> bool;
+
     /// Bits in which the quantised matrices are held at a width, and their weights: codes, and `f32`
     /// scales and shifts.
     ///
@@ -167,6 +176,15 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
         let Some(place) = config.widths.iter().position(|&it| it == bits) else { return 0 };
         let all = parameters(&self.model).into_iter().filter(|it| is_used(&it.name, place));
         all.map(|it| it.shape.iter().map(|&extent| extent as u64).product::<u64>()).sum()
+    }
+
+    fn scales(&self, bits: BitWidth) -> Result<u64, Error> {
+        let counts = self.model.weights().into_iter().map(|it| it.scale_count(bits));
+        Ok(counts.sum::<Result<usize, _>>()? as u64)
+    }
+
+    fn learns_scales(&self) -> bool {
+        self.scale_rate.is_some()
     }
 
     fn storage(&self, bits: BitWidth) -> Result<(u64, u64), Error> {

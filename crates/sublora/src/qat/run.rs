@@ -158,6 +158,7 @@ impl<'a> QatRun<'a> {
         gradients: BitWidth,
         probe: impl FnOnce(&mut dyn QatModel, &Prober<'_>, &Data<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.opened(true)?;
         self.pretrain()?;
         let mut prepared = self.prepare()?;
         let data = self.data()?;
@@ -241,7 +242,8 @@ impl<'a> QatRun<'a> {
         let run = QatConfig { evaluate: EvaluateConfig::default(), ..self.recorded_config()? };
         let spec = Spec { corpus: self.corpus.sha256(), base: identity, run };
         let path = self.folder.join(calibration_file::NAME);
-        if path.exists() {
+        // Without a run the file may be of another configuration.
+        if Self::stands_in(&self.folder) && path.exists() {
             model.restore_calibration(&self.config, &calibration_file::read(&path, &spec.base)?)?;
         } else {
             let batches = self.first_batches(&self.data()?)?;
