@@ -28,7 +28,7 @@ impl QatComparison {
     }
 
     fn subject(&self) -> String {
-        let seeds: BTreeSet<u64> = self.runs.iter().map(|it| it.seed()).collect();
+        let seeds: BTreeSet<u64> = self.runs.iter().map(super::runs::ComparedRun::seed).collect();
         let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
         let texts: Vec<String> = self.texts.iter().map(ToString::to_string).collect();
         format!(

@@ -186,7 +186,7 @@ fn settings(labels: &[&[ComparedRun]]) -> (Vec<OwnSetting>, Vec<CommonSetting>) 
         values.all(|it| Some(it) == one)
     };
     let (mut own, mut common) = (Vec::new(), BTreeMap::new());
-    for run in first.iter() {
+    for run in &first {
         for (key, value) in &run.settings {
             if is_common(key) {
                 common.insert(key, value);

@@ -50,7 +50,7 @@ fn run(label: &str, seed: u64, nats: [f64; 3], passes: &[u8], bit_ops: f64) -> C
         method: if passes.is_empty() { "post-training" } else { "cyclic" }.to_owned(),
         seed,
         corpus: Sha256Hash([7; 32]),
-        base: Some(Sha256Hash([seed as u8; 32])),
+        base: Some(Sha256Hash([seed.to_le_bytes()[0]; 32])),
         training,
         widths: width(0).chain(width(64)).collect(),
     };
