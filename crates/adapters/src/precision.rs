@@ -230,12 +230,18 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Precision for Gpt2<L, N> {
     }
 
     fn select_width(&self, bits: BitWidth) {
-        layers(self).into_iter().for_each(|it| it.select_width(bits));
-        norms(self).into_iter().for_each(|it| it.select_width(bits));
+        for layer in layers(self) {
+            layer.select_width(bits);
+        }
+        for norm in norms(self) {
+            norm.select_width(bits);
+        }
     }
 
     fn enable_adapters(&self, enabled: bool) {
-        layers(self).into_iter().for_each(|it| it.enable_adapters(enabled));
+        for layer in layers(self) {
+            layer.enable_adapters(enabled);
+        }
     }
 
     fn weights(&self) -> Vec<&FakeQuantizer> {

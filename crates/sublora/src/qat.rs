@@ -18,6 +18,8 @@ mod range_test;
 mod record;
 mod run;
 mod suite;
+#[cfg(test)]
+mod tests;
 
 pub use compare::{Difference, QatComparison, Verdict, WidthRow};
 pub use config::{CalibrationConfig, EvaluateConfig, QatConfig, Upstream};

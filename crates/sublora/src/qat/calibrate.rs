@@ -56,8 +56,10 @@ fn layer_by_layer<L: QuantizedLayer, N: QuantizedNorm>(
     batches: &[Tensor<2, Int>],
 ) -> Result<(), Error> {
     let (weights, inputs) = (model.weights(), model.inputs());
-    weights.iter().for_each(|it| it.start_calibration(&config.widths));
-    inputs.iter().for_each(|it| it.start_calibration(&[]));
+    for (weight, input) in weights.iter().zip(&inputs) {
+        weight.start_calibration(&config.widths);
+        input.start_calibration(&[]);
+    }
     pass(model, config, &batches[..1]);
     model.finish_calibration()?;
     for &bits in &config.widths {

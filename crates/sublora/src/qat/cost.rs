@@ -24,14 +24,15 @@ pub(super) fn forward(
 /// BitOPs of a forward and a backward pass over `seq` tokens at a width.
 fn step(config: &QatConfig, model: &Gpt2Config, seq: usize, bits: BitWidth) -> Result<u128, Error> {
     let (shape, policy) = at(config, model, seq, bits);
-    let dense = config.method.as_dyn().training_cost(model).dense_gradients;
+    let dense = config.method.as_dyn().training_cost(config, model).dense_gradients;
     let of_matrices =
         CostPolicy { base: if dense { Base::Trained } else { policy.base }, ..policy };
     let operations = shape.operations().map_err(|error| Error::Config(error.to_string()))?;
     let meter: Meter = operations
         .iter()
         .map(|it| {
-            let is_matrix = it.kind == OperationKind::Linear;
+            let is_head = it.kind == OperationKind::Head && config.quantize.head;
+            let is_matrix = it.kind == OperationKind::Linear || is_head;
             it.forward(&policy) + it.backward(if is_matrix { &of_matrices } else { &policy })
         })
         .sum();
@@ -56,7 +57,7 @@ pub(super) fn training(
         }
     }
     let shards = config.train.accumulation as f64 * config.train.shards as f64;
-    let per_pass = config.method.as_dyn().training_cost(model).per_pass;
+    let per_pass = config.method.as_dyn().training_cost(config, model).per_pass;
     let mut total = 0.0;
     let mut fixed = 0.0;
     for (bits, passes) in learning {

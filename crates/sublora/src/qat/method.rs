@@ -3,6 +3,7 @@
 mod cyclic;
 mod mergeable;
 mod post_training;
+mod rules_or_none;
 mod switchable;
 
 use std::num::NonZeroUsize;
@@ -47,7 +48,7 @@ pub trait QatMethod {
     fn cost(&self, config: &QatConfig, bits: BitWidth) -> (CostPolicy, usize);
 
     /// What training costs beyond that.
-    fn training_cost(&self, _model: &Gpt2Config) -> TrainingCost {
+    fn training_cost(&self, _config: &QatConfig, _model: &Gpt2Config) -> TrainingCost {
         TrainingCost::default()
     }
 }
@@ -85,7 +86,7 @@ registry::methods! {
 /// What a training costs beside its forward passes and what follows from the widths.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TrainingCost {
-    /// Whether the matrices of the blocks have dense gradients although their base is frozen.
+    /// Whether the matrices that are quantised have dense gradients although their base is frozen.
     pub dense_gradients: bool,
     /// BitOPs of every pass over a shard of a micro-batch, whatever its tokens.
     pub per_pass: f64,

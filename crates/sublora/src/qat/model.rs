@@ -142,7 +142,12 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Built<L, N> {
     fn settle(&mut self, config: &QatConfig) -> Result<(), Error> {
         if self.scale_rate.is_some() {
             let device = self.model.wte.weight.device();
-            self.model.learn_scales(&config.widths, &device)?;
+            let is_static = |bits: &BitWidth| {
+                self.model.inputs().iter().any(|it| it.check_calibrated(&[*bits]).is_ok())
+            };
+            let shared = config.input_bits.filter(is_static);
+            let widths: Vec<_> = config.widths.iter().copied().chain(shared).collect();
+            self.model.learn_scales(&widths, &device)?;
         }
         let layout = self.layout()?;
         self.model = arrange(self.model.clone(), &layout);
@@ -177,7 +182,9 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
 
     fn own_parameters(&self, config: &QatConfig, bits: BitWidth) -> u64 {
         let Some(place) = config.widths.iter().position(|&it| it == bits) else { return 0 };
-        let all = parameters(&self.model).into_iter().filter(|it| is_used(&it.name, place));
+        let shares_inputs = config.input_bits.is_some();
+        let all = parameters(&self.model).into_iter();
+        let all = all.filter(|it| is_used(&it.name, place, shares_inputs));
         all.map(|it| it.shape.iter().map(|&extent| extent as u64).product::<u64>()).sum()
     }
 
@@ -279,8 +286,12 @@ fn is_learned_scale(name: &str) -> bool {
     name.contains(".learned.") && name.ends_with(".scale")
 }
 
-/// Whether a parameter is beside the base and of all widths, or of that at `place` among them.
-fn is_used(name: &str, place: usize) -> bool {
+/// Whether a parameter is beside the base and of all widths, or of that at `place` among them. Scales of
+/// inputs may be of one width for all.
+fn is_used(name: &str, place: usize, shares_inputs: bool) -> bool {
+    if shares_inputs && name.contains(".input.learned.") {
+        return true;
+    }
     let mut parts = name.split('.');
     while let Some(part) = parts.next() {
         if ["adapters", "norms", "learned"].contains(&part) {
@@ -306,7 +317,9 @@ mod tests {
             ("h.1.mlp.c_fc.quantized.base.weight", false),
             ("ln_f.weight", false),
         ] {
-            assert_eq!(is_used(name, 1), expected, "{name}");
+            assert_eq!(is_used(name, 1, false), expected, "{name}");
         }
+        let input = "h.1.mlp.c_fc.quantized.input.learned.0.scale";
+        assert!(!is_used(input, 1, false) && is_used(input, 1, true));
     }
 }

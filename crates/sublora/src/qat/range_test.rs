@@ -3,12 +3,14 @@
 //! Weights, optimiser and the order of the batches are the same before every probe and after the last; a
 //! step seeds its own randomness. The decision is [`RangeTest`]'s.
 
-use precision_schedule::{Criterion, PrecisionRange, RangeTest, RangeTestState, Verdict, Widths};
+use precision_schedule::{
+    Criterion, PrecisionRange, RangeTest, RangeTestError, RangeTestState, Verdict, Widths,
+};
 use quantizers::BitWidth;
 
 use super::config::QatConfig;
 use super::distillation::Visit;
-use super::method::{AnyQatMethod, Plan};
+use super::method::{AnyQatMethod, Cyclic, Plan};
 use super::run::QatRun;
 use crate::Error;
 
@@ -22,14 +24,12 @@ impl QatRun<'_> {
     pub fn range_test(&self) -> Result<Verdict, Error> {
         let test = &self.config.range_test;
         self.check_range_test()?;
-        let probe = test.start().map_err(|error| Error::Config(error.to_string()))?;
-        let plan = self.config.method.as_dyn().plan(&self.config)?;
-        let Some(plan) = plan else {
-            let reason =
-                "`method.kind` is post-training, which trains nothing that could be probed";
-            return Err(Error::Config(reason.to_owned()));
+        let probe = test.start().map_err(|error| of_test(&error))?;
+        let AnyQatMethod::Cyclic(Cyclic { gradient_bits: gradients, .. }) = self.config.method
+        else {
+            let expected = "cyclic: at 32 bits, which the test compares with, it trains nothing";
+            return Err(Error::value("method.kind", &self.config.method.name(), expected));
         };
-        let gradients = plan.gradients();
         self.progress.begin("range test", "probes", test.probes().len() as u64);
         let mut state = RangeTestState::Probe(probe);
         let verdict = self.probed(gradients, |model, prober, data| {
@@ -43,11 +43,11 @@ impl QatRun<'_> {
                 let plan = OneWidth { bits, gradients };
                 let curve = model.probe(&prober.job(&plan)?, data, test.iterations)?;
                 done += 1;
-                if self.progress.update(done, &format!("{bits} bits")).is_break() {
+                state = probe.record(curve).map_err(|error| of_test(&error))?;
+                let flow = self.progress.update(done, &format!("{bits} bits"));
+                if flow.is_break() && matches!(state, RangeTestState::Probe(_)) {
                     return Err(Error::Interrupted);
                 }
-                let next = probe.record(curve);
-                state = next.map_err(|error| Error::Config(error.to_string()))?;
             }
         })?;
         self.progress.end();
@@ -100,6 +100,10 @@ impl QatRun<'_> {
         }
         self.config.check_widths("range_test.widths", widths)
     }
+}
+
+fn of_test(error: &RangeTestError) -> Error {
+    Error::Config(format!("`range_test`: {error}"))
 }
 
 fn width(bits: u32) -> Result<BitWidth, Error> {

@@ -19,6 +19,7 @@ use quantizers::BitWidth;
 use serde::Serialize;
 
 use super::config::{EvaluateConfig, QatConfig};
+use super::distillation::Visit;
 use super::method::Plan;
 use super::model::{Job, QatModel, ScoredText};
 use super::record::{QatRecord, TrainingRecord, WidthRecord};
@@ -121,7 +122,7 @@ impl<'a> QatRun<'a> {
         if let Some(plan) = &plan {
             let data = self.data()?;
             let model = prepared.model.as_mut();
-            model.calibrate_gradients(plan.gradients(), &self.first_batches(&data)?)?;
+            model.calibrate_gradients(plan.gradients(), &self.first_batches(&data))?;
             let job = self.job(&prepared.spec, plan.as_ref())?;
             prepared.model.train(&job, &data, resume)?;
         }
@@ -167,7 +168,7 @@ impl<'a> QatRun<'a> {
         self.pretrain()?;
         let mut prepared = self.prepare()?;
         let data = self.data()?;
-        let batches = self.first_batches(&data)?;
+        let batches = self.first_batches(&data);
         prepared.model.calibrate_gradients(gradients, &batches)?;
         let prober = Prober { run: self, spec: &prepared.spec };
         probe(prepared.model.as_mut(), &prober, &data)
@@ -293,7 +294,7 @@ impl<'a> QatRun<'a> {
         if Self::stands_in(&self.folder) && path.exists() {
             model.restore_calibration(&self.config, &calibration_file::read(&path, &origin)?)?;
         } else {
-            let batches = self.first_batches(&self.data()?)?;
+            let batches = self.first_batches(&self.data()?);
             let tokens: Vec<_> = batches.into_iter().map(|it| it.tokens.inner()).collect();
             model.calibrate(&self.config, &tokens)?;
             std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
@@ -308,11 +309,11 @@ impl<'a> QatRun<'a> {
     }
 
     /// Those that calibrate.
-    fn first_batches(&self, data: &Data<'_>) -> Result<Vec<Batch>, Error> {
+    fn first_batches(&self, data: &Data<'_>) -> Vec<Batch> {
         let device = self.device.clone().autodiff();
         let rows = self.config.train.batch;
         let batch = |step| Batch::first_of(&data.train, step, rows, &device);
-        Ok((0..self.config.calibration.batches).map(batch).collect())
+        (0..self.config.calibration.batches).map(batch).collect()
     }
 
     fn job<'b>(&'b self, spec: &Spec, plan: &'b dyn Plan) -> Result<Job<'b>, Error> {
@@ -344,7 +345,7 @@ impl<'a> QatRun<'a> {
     fn training(&self, prepared: &Prepared, plan: &dyn Plan) -> Result<TrainingRecord, Error> {
         let train = &self.config.train;
         let mut passes = std::collections::BTreeMap::new();
-        for visit in (0..train.steps).flat_map(|step| plan.visits(step)).filter(|it| it.learns()) {
+        for visit in (0..train.steps).flat_map(|step| plan.visits(step)).filter(Visit::learns) {
             *passes.entry(visit.bits.get()).or_default() += 1;
         }
         let trained = prepared.model.trained();
@@ -386,7 +387,7 @@ impl<'a> QatRun<'a> {
                 let record = self.width(prepared, bits, &scores)?;
                 let (stride, context) = (stride as u64, context as u64);
                 let seconds = Some(seconds);
-                records.push(WidthRecord { stride, context, documents, seconds, ..record });
+                records.push(WidthRecord { context, stride, documents, seconds, ..record });
             }
         }
         Ok(records)

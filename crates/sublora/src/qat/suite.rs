@@ -178,6 +178,11 @@ impl QatSuite {
             fixed.widths.retain(|width| u32::from(width.get()) == bits);
             fixed.method = Cyclic { precision, ..cyclic.clone() }.into();
             fixed.train.steps = 1;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a quotient of costs, which are above 0"
+            )]
             let steps = NonZeroU64::new((budget / price(&fixed)?).round() as u64);
             fixed.train.steps = steps.unwrap_or(NonZeroU64::MIN).get();
             fixed.validate()?;

@@ -2,6 +2,7 @@
 
 mod passes;
 mod probe;
+mod undecayed;
 
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -26,8 +26,8 @@ pub struct Cyclic {
     pub rank: usize,
     /// Numerator of the scale $s = \alpha / r$.
     pub alpha: f64,
-    /// Quantisation of the factors of the adapters; none leaves them as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Quantisation of the factors of the adapters; none, `[]` in a file, leaves them as they are.
+    #[serde(with = "super::rules_or_none")]
     pub factors: Option<ByWidth>,
     /// Whether the base is trained, too.
     pub base: BaseWeights,
@@ -53,7 +53,8 @@ impl Cyclic {
     /// One that does not fit the run, or a width that no quantiser has.
     pub fn schedule(&self, config: &QatConfig) -> Result<Schedule, Error> {
         let schedule = self.precision.over(config.train.steps);
-        let schedule = schedule.map_err(|error| Error::Config(error.to_string()))?;
+        let schedule =
+            schedule.map_err(|error| Error::Config(format!("`method.precision`: {error}")))?;
         config.check_widths("method.precision.widths", schedule.widths())?;
         Ok(schedule)
     }

@@ -1,6 +1,6 @@
 //! One adapter for all widths inside the quantiser, trained scales and norms for each.
 
-use adapters::{BaseWeights, CalibrationError, MergeableConfig, Rank};
+use adapters::{BaseWeights, CalibrationError, MergeableConfig, Rank, Scales};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2};
 use precision_schedule::{CostPolicy, OperandWidth};
@@ -37,10 +37,15 @@ impl Default for Mergeable {
 }
 
 impl QatMethod for Mergeable {
-    fn check(&self, _config: &QatConfig) -> Result<(), Error> {
+    fn check(&self, config: &QatConfig) -> Result<(), Error> {
         Rank { rank: self.rank, alpha: self.alpha }.validate()?;
         if !(self.scale_rate.is_finite() && self.scale_rate > 0.0) {
             return Err(Error::value("method.scale_rate", &self.scale_rate, "a positive number"));
+        }
+        if config.quantize.weight_scales == Scales::Dynamic {
+            let reason =
+                "`quantize.weight_scales` is dynamic, expected calibrated: they are learned";
+            return Err(Error::Config(reason.to_owned()));
         }
         self.distillation.as_dyn().check()
     }
@@ -71,11 +76,12 @@ impl QatMethod for Mergeable {
 
     /// Factors and scales learn from the gradient of the whole matrix. Every pass forms $A^\top B^\top$ in
     /// $d_{in}\,r\,d_{out}$ multiply-accumulates, and takes its gradient back in twice as many.
-    fn training_cost(&self, model: &Gpt2Config) -> TrainingCost {
+    fn training_cost(&self, config: &QatConfig, model: &Gpt2Config) -> TrainingCost {
         let [m, layers, rank] = [model.n_embd, model.n_layer, self.rank].map(|it| it as f64);
+        let head = if config.quantize.head { m * model.vocab_size as f64 } else { 0.0 };
         TrainingCost {
             dense_gradients: true,
-            per_pass: 3.0 * 12.0 * layers * m * m * rank * 32.0 * 32.0,
+            per_pass: 3.0 * (12.0 * layers * m * m + head) * rank * 32.0 * 32.0,
         }
     }
 }

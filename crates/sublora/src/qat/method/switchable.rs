@@ -19,8 +19,8 @@ use crate::qat::model::{Built, QatModel};
 pub struct Switchable {
     /// The first rule that is for a width is its own.
     pub adapters: Vec<AdapterRule>,
-    /// Quantisation of the factors of the adapters; none leaves them as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Quantisation of the factors of the adapters; none, `[]` in a file, leaves them as they are.
+    #[serde(with = "super::rules_or_none")]
     pub factors: Option<ByWidth>,
     /// Who learns from whom.
     pub distillation: AnyDistillation,
