@@ -16,7 +16,9 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
-pub(crate) use qat::{Qat, QatCompare, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain};
+pub(crate) use qat::{
+    Qat, QatCompare, QatCyclic, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain,
+};
 pub(crate) use schedule::{ScheduleArgs, ScheduleCommand};
 pub(crate) use spectral::{KernelsArg, ModeArg, Spectral};
 pub(crate) use sweep::{Report, Sweep};

@@ -10,7 +10,7 @@ pub(crate) enum Qat {
     /// be merged
     Switchable(QatTrain),
     /// A width that a schedule moves from step to step (CPT), or one width all along
-    Cyclic(QatTrain),
+    Cyclic(QatCyclic),
     /// Between which widths precision should cycle, by short trainings from one state
     RangeTest(QatRangeTest),
     /// Parameters of a configuration, from its layers, without a weight
@@ -41,6 +41,15 @@ pub(crate) struct QatTrain {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct QatCyclic {
+    #[command(flatten)]
+    pub(crate) train: QatTrain,
+    /// Test first between which widths precision should cycle, and leave out the schedule's others
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) range_test: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct QatRangeTest {
     /// TOML configuration of the run; its table `range_test` says what is probed
     #[arg(long, value_name = "FILE")]
@@ -48,7 +57,7 @@ pub(crate) struct QatRangeTest {
     /// Corpus folder
     #[arg(long, value_name = "DIR")]
     pub(crate) corpus: PathBuf,
-    /// Folder of the run, whose base and calibration it makes or finds
+    /// Folder of the run, whose base it makes or finds
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
     /// Override a key of the configuration, for example range_test.iterations=100

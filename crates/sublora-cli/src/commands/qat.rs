@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use sublora::corpus::Corpus;
 use sublora::precision_schedule::{Evidence, Verdict};
-use sublora::qat::{QatConfig, QatRecord, QatRun, QatSuite, SuiteRun, finished};
+use sublora::qat::{AnyQatMethod, QatConfig, QatRecord, QatRun, QatSuite, SuiteRun, finished};
 use sublora::quantizers::BitWidth;
 use sublora::{BaseConfig, ModelConfig};
 
-use crate::args::{Args, Eval, Qat, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain};
+use crate::args::{
+    Args, Eval, Qat, QatCyclic, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain,
+};
 use crate::bars::Bars;
 use crate::commands::{Answer, corpora, now, qat_compare};
 use crate::failure::Failure;
@@ -17,9 +19,11 @@ use crate::{device, table};
 pub(crate) fn run(args: &Args, command: &Qat) -> Result<Answer, Failure> {
     match command {
         Qat::Switchable(train) => {
-            trained(args, train, &["post-training", "switchable", "mergeable"], "cyclic")
+            trained(args, train, &["post-training", "switchable", "mergeable"], "cyclic", false)
         }
-        Qat::Cyclic(train) => trained(args, train, &["cyclic"], "switchable"),
+        Qat::Cyclic(QatCyclic { train, range_test }) => {
+            trained(args, train, &["cyclic"], "switchable", *range_test)
+        }
         Qat::RangeTest(test) => range_test(args, test),
         Qat::Parameters(parameters) => self::parameters(args, parameters),
         Qat::Suite(suite) => self::suite(args, suite),
@@ -27,7 +31,13 @@ pub(crate) fn run(args: &Args, command: &Qat) -> Result<Answer, Failure> {
     }
 }
 
-fn trained(args: &Args, train: &QatTrain, kinds: &[&str], other: &str) -> Result<Answer, Failure> {
+fn trained(
+    args: &Args,
+    train: &QatTrain,
+    kinds: &[&str],
+    other: &str,
+    test_range: bool,
+) -> Result<Answer, Failure> {
     let config = QatConfig::parse(&read(&train.config)?, &train.set)?;
     let kind = config.method.name();
     if !kinds.contains(&kind) {
@@ -40,9 +50,30 @@ fn trained(args: &Args, train: &QatTrain, kinds: &[&str], other: &str) -> Result
         let message = format!("there is no run in `{}` to resume", train.out.display());
         return Err(Failure::new(message, "without `--resume` a new one begins"));
     }
-    let run = open(args, &train.out, config, &corpus, &bars)?;
+    // A run that goes on does what it began, also where a range test had chosen its widths.
+    let config = if train.resume { tested(config, &train.out)? } else { config };
+    let mut run = open(args, &train.out, config, &corpus, &bars)?;
+    if test_range {
+        let (tested, verdict) = run.between_tested_widths()?;
+        if verdict.range.is_err() {
+            return Ok(Answer { text: told(&verdict), yes: false });
+        }
+        eprintln!("{}", told(&verdict));
+        run = tested;
+    }
     let record = run.run(train.resume)?;
     if args.json { Answer::json(&record) } else { Ok(Answer::done(summary(&record))) }
+}
+
+/// `config` with the widths of the schedule that the run in `folder` has.
+fn tested(mut config: QatConfig, folder: &Path) -> Result<QatConfig, Failure> {
+    let begun = QatRun::read_config(folder, &[])?;
+    if let (AnyQatMethod::Cyclic(ours), AnyQatMethod::Cyclic(begun)) =
+        (&mut config.method, begun.method)
+    {
+        ours.precision.widths = begun.precision.widths;
+    }
+    Ok(config)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

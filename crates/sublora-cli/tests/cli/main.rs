@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod messages;
+mod qat_compare;
 mod spectral;
 mod sweep;
 mod text;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::{Shown, done, sublora, text};
 
 /// Calls and what they showed, one after the other.
-fn transcript(folder: &TempDir, lines: &[&str]) -> String {
+pub(crate) fn transcript(folder: &TempDir, lines: &[&str]) -> String {
     let mut transcript = String::new();
     for line in lines {
         let Shown { code, stdout, stderr } = sublora(folder.path(), line);
@@ -23,7 +23,7 @@ fn transcript(folder: &TempDir, lines: &[&str]) -> String {
     transcript
 }
 
-fn check(name: &str, transcript: &str) {
+pub(crate) fn check(name: &str, transcript: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);

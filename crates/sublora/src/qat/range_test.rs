@@ -3,9 +3,12 @@
 //! Weights, optimiser and the order of the batches are the same before every probe and after the last; a
 //! step seeds its own randomness. The decision is [`RangeTest`]'s.
 
-use precision_schedule::{Criterion, RangeTest, RangeTestError, RangeTestState, Verdict};
+use precision_schedule::{
+    Criterion, PrecisionRange, RangeTest, RangeTestError, RangeTestState, Verdict, Widths,
+};
 use quantizers::BitWidth;
 
+use super::config::QatConfig;
 use super::distillation::Visit;
 use super::method::{AnyQatMethod, Cyclic, Plan};
 use super::run::QatRun;
@@ -22,9 +25,9 @@ impl QatRun<'_> {
         let test = &self.config.range_test;
         self.check_range_test()?;
         let probe = test.start().map_err(|error| of_test(&error))?;
-        let AnyQatMethod::Cyclic(Cyclic { gradient_bits: gradients, .. }) = self.config.method else {
-            let expected =
-                "cyclic: at 32 bits, which the test compares with, it trains nothing";
+        let AnyQatMethod::Cyclic(Cyclic { gradient_bits: gradients, .. }) = self.config.method
+        else {
+            let expected = "cyclic: at 32 bits, which the test compares with, it trains nothing";
             return Err(Error::value("method.kind", &self.config.method.name(), expected));
         };
         self.progress.begin("range test", "probes", test.probes().len() as u64);
@@ -49,6 +52,39 @@ impl QatRun<'_> {
         })?;
         self.progress.end();
         Ok(verdict)
+    }
+
+    /// [`range_test`](Self::range_test), and the run whose schedule has only the widths between which it says
+    /// precision should cycle.
+    ///
+    /// # Errors
+    /// As [`range_test`](Self::range_test), a method without a schedule, or a schedule without two of these
+    /// widths.
+    pub fn between_tested_widths(self) -> Result<(Self, Verdict), Error> {
+        let verdict = self.range_test()?;
+        let Ok(PrecisionRange { lower, upper, .. }) = verdict.range else {
+            return Ok((self, verdict));
+        };
+        let AnyQatMethod::Cyclic(cyclic) = &self.config.method else {
+            let reason = "`method.kind` has no schedule whose widths a range test could choose";
+            return Err(Error::Config(reason.to_owned()));
+        };
+        let mut cyclic = cyclic.clone();
+        let within = cyclic.precision.widths.as_slice().iter().copied();
+        let within: Vec<u32> = within.filter(|bits| (lower..=upper).contains(bits)).collect();
+        if within.len() < 2 {
+            let expected =
+                format!("at least two widths from {lower} to {upper}, which the test found");
+            return Err(Error::value(
+                "method.precision.widths",
+                &cyclic.precision.widths,
+                &expected,
+            ));
+        }
+        cyclic.precision.widths = Widths::new(within).map_err(|error| Error::config(&error))?;
+        let config = QatConfig { method: cyclic.into(), ..self.config.clone() };
+        config.validate()?;
+        Ok((Self { config, ..self }, verdict))
     }
 
     fn check_range_test(&self) -> Result<(), Error> {

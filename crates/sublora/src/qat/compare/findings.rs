@@ -6,6 +6,7 @@ use report::significant;
 
 use super::QatComparison;
 use super::differences::{Difference, Verdict};
+use super::runs::ComparedRun;
 use crate::sweep_report::count;
 
 /// How far two costs may be apart, relative, and still be called equal.
@@ -28,7 +29,7 @@ impl QatComparison {
     }
 
     fn subject(&self) -> String {
-        let seeds: BTreeSet<u64> = self.runs.iter().map(super::runs::ComparedRun::seed).collect();
+        let seeds: BTreeSet<u64> = self.runs.iter().map(ComparedRun::seed).collect();
         let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
         let texts: Vec<String> = self.texts.iter().map(ToString::to_string).collect();
         format!(

@@ -177,7 +177,8 @@ impl QatComparison {
              Bars and intervals are of 95 %, by Student's distribution with n − 1 degrees of freedom, \
              which takes the differences for normal; they are not adjusted, p (Holm) is, for all tests in \
              the table. Training BitOPs are those of the method as a multiple of the other's at that \
-             width: a family of runs at one width each was trained anew for every width.",
+             width, and a family of runs at one width each was trained anew for every width; they are \
+             called about as many within 5 %.",
         );
         let mut references = self.methods();
         references.retain(|it| rows.iter().any(|row| row.reference == it.name));

@@ -130,3 +130,60 @@ fn flatten(key: &str, value: &toml::Value, leaves: &mut BTreeMap<String, String>
         leaves.insert(key.to_owned(), value.to_string());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use corpus::Sha256Hash;
+
+    use super::*;
+
+    const METRICS: &str = r#"{"step":1,"train/bits_per_token":2.0,"learning_rate":0.01}
+{"step":2,"train/bits_per_token":1.0,"learning_rate":0.01}
+{"step":2,"held_out/bits_per_token":3.0,"held_out/bits_per_token_at_2":4.0,"held_out/bits_per_token_at_4":2.0}
+{"step":3,"train/bits_per_token":null}
+"#;
+
+    fn read(method: &str) -> ComparedRun {
+        let dir = tempfile::tempdir().unwrap();
+        let config = format!("seed = 5\nwidths = [2, 4]\nmethod = {method}\n[train]\nsteps = 3\n");
+        fs::write(dir.path().join("qat.toml"), config).unwrap();
+        fs::create_dir(dir.path().join("train")).unwrap();
+        fs::write(dir.path().join("train/metrics.jsonl"), METRICS).unwrap();
+        let unfinished = ComparedRun::read("a".to_owned(), dir.path());
+        assert!(matches!(unfinished, Err(Error::Unfinished { .. })));
+        let (version, method) = (QatRecord::VERSION, String::new());
+        let (corpus, widths) = (Sha256Hash([0; 32]), Vec::new());
+        let record =
+            QatRecord { version, method, seed: 5, corpus, base: None, training: None, widths };
+        record.write(dir.path()).unwrap();
+        ComparedRun::read("a".to_owned(), dir.path()).unwrap()
+    }
+
+    #[test]
+    fn metrics_become_steps_at_the_widths_of_the_plan() {
+        let run = read(
+            r#"{ kind = "cyclic", precision = { widths = [2, 4], schedule = { kind = "table", bits = [4, 2, 2] } } }"#,
+        );
+        let [two, four] = [2, 4].map(|bits| BitWidth::new(bits).ok());
+        // The first step is number 1 in the metrics and number 0 of the plan.
+        let expected = [
+            StepPoint { step: 1, bits: four, nats: 2.0 * LN_2 },
+            StepPoint { step: 2, bits: two, nats: LN_2 },
+        ];
+        assert_eq!(run.steps, expected);
+        let expected = [(2, vec![(2, 4.0 * LN_2)]), (4, vec![(2, 2.0 * LN_2)])];
+        assert_eq!(run.held_out, BTreeMap::from(expected));
+        assert_eq!(run.settings["method.precision.schedule.kind"], "\"table\"");
+        assert_eq!(run.settings["train.steps"], "3");
+    }
+
+    #[test]
+    fn a_step_at_several_widths_has_none_and_no_training_has_no_steps() {
+        let switchable = read(r#"{ kind = "switchable" }"#);
+        assert_eq!(switchable.steps.iter().map(|it| it.bits).collect::<Vec<_>>(), [None, None]);
+        let untrained = read(r#"{ kind = "post-training" }"#);
+        assert_eq!((untrained.steps.len(), untrained.held_out.len()), (0, 0));
+    }
+}

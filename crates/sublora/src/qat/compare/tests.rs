@@ -50,14 +50,14 @@ fn run(label: &str, seed: u64, nats: [f64; 3], passes: &[u8], bit_ops: f64) -> C
         method: if passes.is_empty() { "post-training" } else { "cyclic" }.to_owned(),
         seed,
         corpus: Sha256Hash([7; 32]),
-        base: Some(Sha256Hash([seed.to_le_bytes()[0]; 32])),
+        base: Some(Sha256Hash([u8::try_from(seed).unwrap(); 32])),
         training,
         widths: width(0).chain(width(64)).collect(),
     };
-    let point = |step: u64| StepPoint {
-        step,
-        bits: passes.get(step as usize % passes.len().max(1)).map(|&it| bits(it)),
-        nats: 5.0 - 0.125 * step as f64,
+    let steps = (1..=8).zip(passes.iter().cycle());
+    let point = |(step, &width): (u64, &u8)| {
+        let nats = 5.0 - 0.125 * step as f64;
+        StepPoint { step, bits: Some(bits(width)), nats }
     };
     let settings = [("seed", seed.to_string()), ("train.steps", "8".to_owned())];
     ComparedRun {
@@ -65,7 +65,7 @@ fn run(label: &str, seed: u64, nats: [f64; 3], passes: &[u8], bit_ops: f64) -> C
         folder: format!("suite/{label}/seed-{seed}").into(),
         settings: settings.map(|(key, value)| (key.to_owned(), value)).into(),
         record,
-        steps: if passes.is_empty() { Vec::new() } else { (1..=8).map(point).collect() },
+        steps: steps.map(point).collect(),
         held_out: BTreeMap::from([(2, vec![(4, 4.5), (8, 4.0)]), (4, vec![(4, 4.0), (8, 3.5)])]),
     }
 }
