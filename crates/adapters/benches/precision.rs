@@ -84,7 +84,8 @@ fn main() {
         ),
         ("mergeable", Box::new(|| step(&mergeable, &x, &y)), Vec::new()),
     ];
-    for round in 0..WARM_UP + REPEATS {
+    let rounds = WARM_UP + REPEATS;
+    for round in 0..rounds {
         for (_, step, seconds) in &mut kinds {
             let start = Instant::now();
             step();

@@ -31,7 +31,7 @@ pub(crate) enum ScalesAtHand {
     /// Found by calibration.
     Calibrated(Scales),
     /// Trained, `[1, groups]`.
-    Learned(Tensor<2>),
+    Learned(Box<Tensor<2>>),
 }
 
 impl ScalesAtHand {
@@ -150,7 +150,7 @@ mod tests {
         assert!(made(&w, four, calibrated(&scales)) && !made(&w, four, calibrated(&scales)));
         assert!(made(&w, four, calibrated(&others)), "another calibration");
         let trained = Tensor::<2>::from_data([[0.5]], &device);
-        let learned = |scales: &Tensor<2>| Learned(scales.clone());
+        let learned = |scales: &Tensor<2>| Learned(Box::new(scales.clone()));
         assert!(made(&w, four, learned(&trained)) && !made(&w, four, learned(&trained)));
         assert!(made(&w, four, learned(&(trained + 0.0))), "another step");
         let loaded = Tensor::<2>::from_data([[5.0, 2.0]], &device);

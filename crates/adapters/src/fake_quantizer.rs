@@ -293,7 +293,7 @@ impl FakeQuantizer {
             None => quantized(&quantizer, params.map(AsRef::as_ref), x),
         };
         let scales = match learned {
-            Some(learned) => learned.constant().map(ScalesAtHand::Learned),
+            Some(learned) => learned.constant().map(|it| ScalesAtHand::Learned(Box::new(it))),
             None => Some(params.cloned().map_or(ScalesAtHand::Dynamic, ScalesAtHand::Calibrated)),
         };
         match scales {

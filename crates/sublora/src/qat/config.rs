@@ -145,8 +145,8 @@ impl QatConfig {
         if self.evaluate.strides.is_empty() {
             return refuse("`evaluate.strides` is empty, expected at least one".to_owned());
         }
-        self.check_rules("weight", &self.quantize.weight, &self.widths)?;
-        self.check_rules("input", &self.quantize.input, &self.input_widths())?;
+        Self::check_rules("weight", &self.quantize.weight, &self.widths)?;
+        Self::check_rules("input", &self.quantize.input, &self.input_widths())?;
         self.train.validate("train")?;
         self.method.as_dyn().check(self)
     }
@@ -157,7 +157,7 @@ impl QatConfig {
     }
 
     /// Errs unless every one of `widths` has a rule, and its grid has codes of it.
-    fn check_rules(&self, role: &str, by: &ByWidth, widths: &[BitWidth]) -> Result<(), Error> {
+    fn check_rules(role: &str, by: &ByWidth, widths: &[BitWidth]) -> Result<(), Error> {
         for &bits in widths.iter().filter(|bits| !bits.is_full()) {
             let Some(rule) = by.of(bits) else {
                 let expected = "a rule for every width, or one without `bits` for all others";

@@ -141,8 +141,10 @@ mod tests {
                         by `cargo test` from the registries.\n"
             .to_owned();
         let mut section = |title: &str, rows: Vec<(&str, &str)>| {
-            text += &format!("\n## {title}\n\n| `kind` | what it is |\n|---|---|\n");
-            rows.iter().for_each(|(name, about)| text += &format!("| `{name}` | {about} |\n"));
+            let rows: Vec<String> =
+                rows.iter().map(|(name, about)| format!("| `{name}` | {about} |\n")).collect();
+            let head = format!("\n## {title}\n\n| `kind` | what it is |\n|---|---|\n");
+            text = [text.as_str(), &head, &rows.concat()].concat();
         };
         let methods = AnyQatMethod::all();
         section("Methods", methods.iter().map(|it| (it.name(), it.about())).collect());

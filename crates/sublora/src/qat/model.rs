@@ -283,7 +283,7 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
 
 /// Whether a parameter is a scale that is learned; zero points and offsets may be zero.
 fn is_learned_scale(name: &str) -> bool {
-    name.contains(".learned.") && name.ends_with(".scale")
+    name.contains(".learned.") && name.rsplit('.').next() == Some("scale")
 }
 
 /// Whether a parameter is beside the base and of all widths, or of that at `place` among them. Scales of

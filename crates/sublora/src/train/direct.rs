@@ -22,7 +22,8 @@ pub struct Direct {
 /// Weights that do not decay, and those of them whose steps are relative to their own size, as those of
 /// Adafactor (arXiv:1804.04235) are: a step of Adam is of the size of its learning rate, whatever it moves.
 struct Undecayed {
-    is_undecayed: fn(&str) -> bool,
+    /// Whether a name is of one of them.
+    is_one: fn(&str) -> bool,
     is_relative: fn(&str) -> bool,
     /// Learning rate as a multiple of that of the others.
     rate: f64,
@@ -45,7 +46,10 @@ impl Direct {
         rate: f64,
     ) -> Self {
         let optimizer = adam_w(0.0).init();
-        Self { undecayed: Some(Undecayed { is_undecayed, is_relative, rate, optimizer }), ..self }
+        Self {
+            undecayed: Some(Undecayed { is_one: is_undecayed, is_relative, rate, optimizer }),
+            ..self
+        }
     }
 }
 
@@ -96,7 +100,7 @@ impl<M: Module> Parameters<M> for Direct {
         let Some(undecayed) = &mut self.undecayed else {
             return Ok(self.optimizer.step(at.learning_rate, model, grads));
         };
-        let (grads, of_undecayed) = split(&model, grads, undecayed.is_undecayed);
+        let (grads, of_undecayed) = split(&model, grads, undecayed.is_one);
         let model = self.optimizer.step(at.learning_rate, model, grads);
         let rate = at.learning_rate * undecayed.rate;
         let moved = undecayed.optimizer.step(rate, model.clone(), of_undecayed);

@@ -66,7 +66,7 @@ fn seeded(rounding: &GradientRounding, run: u64) -> GradientRounding {
         GradientRounding::Stochastic { seed } => GradientRounding::Stochastic {
             seed: Key::from_seed(run).derive("gradients").index(*seed).words(0).next().unwrap_or(0),
         },
-        other => other.clone(),
+        GradientRounding::Nearest { .. } => rounding.clone(),
     }
 }
 

@@ -28,8 +28,7 @@ fn model(config: &QatConfig, batch: &Batch) -> SwitchableGpt2 {
     assign(model, |name, shape| {
         let mut values = vec![0.0; shape.iter().product()];
         Key::from_seed(5).derive(name).fill_normal(0, &mut values);
-        values.iter_mut().for_each(|it| *it *= 0.1);
-        name.ends_with("lora_B").then_some(values)
+        name.ends_with("lora_B").then(|| values.iter().map(|it| 0.1 * it).collect())
     })
 }
 

@@ -33,7 +33,36 @@ fn a_training_after_a_range_test_is_the_one_without() {
     assert_eq!(tested.range_test().unwrap(), verdict);
     let probed: Vec<u32> = curves(&verdict).iter().map(|it| it.0).collect();
     assert_eq!(probed, [32, 2, 4, 8], "{verdict:?}");
-    assert!(verdict.range.is_ok(), "{verdict:?}");
+    let found = verdict.range.unwrap();
+    assert_eq!(found.upper, 8, "the static training that is replaced");
+}
+
+/// The schedule keeps those of its widths that are between the ends: of three, the last two where 2 bits
+/// do not learn. Without an answer, or where one width would be left, there is no other run.
+#[test]
+fn a_schedule_takes_over_the_widths_that_a_test_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = text(dir.path());
+    let widths = |run: &QatRun<'_>| match &run.config.method {
+        AnyQatMethod::Cyclic(cyclic) => cyclic.precision.widths.as_slice().to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let of = |name: &str, overrides: &[&str]| {
+        let overrides = [&[METHOD, TEST], overrides].concat();
+        run(dir.path().join(name), &corpus, &overrides, &())
+    };
+    let (found, verdict) = of("tested", &[]).between_tested_widths().unwrap();
+    let lower = verdict.range.unwrap().lower;
+    let expected: Vec<u32> = [2, 4, 8].into_iter().filter(|&bits| bits >= lower).collect();
+    assert_eq!(widths(&found), expected);
+    let flat = "train.learning_rate={ peak = 1e-30, warm_up = 0 }";
+    let (found, verdict) = of("flat", &[flat]).between_tested_widths().unwrap();
+    assert_eq!(verdict.range, Err(Undecided::NoReference { iterations: 5 }));
+    assert_eq!(widths(&found), [2, 4, 8]);
+    let one = ["range_test.widths=[8]", "method.precision.widths=[4, 8]"];
+    let expected = "`method.precision.widths` is [4, 8], expected at least two widths from 8 to 8, which \
+                    the test found";
+    assert_eq!(said(of("one", &one).between_tested_widths()), expected);
 }
 
 /// A width is probed by the steps of a training at it.

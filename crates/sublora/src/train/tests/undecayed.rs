@@ -130,7 +130,7 @@ fn a_state_that_is_cut_or_of_one_part_is_refused() {
     }
     let lying = [&u64::MAX.to_le_bytes(), &state[8..]].concat();
     assert_eq!(refused(&mut direct(&layout), &lying), short);
-    for length in [8 + first, 8 + first + 4, 8 + (first + state.len()) / 2] {
+    for length in [8 + first, 8 + first + 4, 8 + usize::midpoint(first, state.len())] {
         let found = refused(&mut direct(&layout), &state[..length]).unwrap();
         assert!(found.starts_with("optimiser state: "), "{length}: {found}");
     }
