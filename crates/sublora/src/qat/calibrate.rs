@@ -13,7 +13,7 @@ use crate::Error;
 /// model at 32 bits with adapters on.
 ///
 /// # Errors
-/// What a quantiser cannot be calibrated with; none is then changed.
+/// What a quantiser cannot be calibrated with. With `full-precision` upstream none is then changed.
 pub(super) fn calibrate<L: QuantizedLayer, N: QuantizedNorm>(
     model: &Gpt2<L, N>,
     config: &QatConfig,
