@@ -23,7 +23,7 @@ use gpt2_model::{Factor, Gpt2, LinearLayer, PlainGpt2};
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
 
-use crate::fake_quantized::{by_rows, untied_head};
+use crate::fake_quantized::by_rows;
 use crate::{
     ByWidth, CalibrationError, FakeQuantConfig, FakeQuantizedLinear, LayerGradient, LowRank,
     Quantization, QuantizedLayer, Rank,
@@ -106,6 +106,7 @@ impl CyclicConfig {
     /// # Errors
     /// [`CalibrationError::Quantizer`] for a granularity that does not suit a tensor, named.
     pub fn apply(&self, model: PlainGpt2, key: Key) -> Result<CyclicGpt2, CalibrationError> {
+        let model = self.quantize.with_head(model);
         let model = match self.base {
             BaseWeights::Frozen => model.no_grad(),
             BaseWeights::Trained => model,
@@ -129,14 +130,8 @@ impl CyclicConfig {
             let quantized = self.quantize.layer(name, base)?;
             Ok(CyclicLinear { quantized, lora, gradient_at: self.gradient_at })
         };
-        let head = self.quantize.head.then(|| {
-            let head = untied_head(&model);
-            layer("lm_head", if self.base == BaseWeights::Frozen { head.no_grad() } else { head })
-        });
-        let head = head.transpose()?;
         let trained = |_: &str, norm: LayerNorm| Ok::<_, CalibrationError>(norm.unfreeze());
         let mut model = model.map_layers(layer, trained)?;
-        model.lm_head = head;
         (model.wte, model.wpe) = self.quantize.embeddings(model.wte, model.wpe)?;
         Ok(model)
     }

@@ -103,13 +103,17 @@ impl FakeQuantConfig {
     /// [`CalibrationError::Quantizer`] for a granularity that does not suit a tensor, named, or if the
     /// embeddings cannot be quantised.
     pub fn apply(&self, model: PlainGpt2) -> Result<FakeQuantizedGpt2, CalibrationError> {
-        let head = self.head.then(|| self.layer("lm_head", untied_head(&model)));
-        let head = head.transpose()?;
+        let model = self.with_head(model);
         let mut model =
             model.map_layers(|name, base| self.layer(name, base), |_, norm: LayerNorm| Ok(norm))?;
-        model.lm_head = head;
         (model.wte, model.wpe) = self.embeddings(model.wte, model.wpe)?;
         Ok(model)
+    }
+
+    /// `model`, with its tied head as a layer of its own if that is quantised.
+    pub(crate) fn with_head(&self, mut model: PlainGpt2) -> PlainGpt2 {
+        model.lm_head = self.head.then(|| untied_head(&model));
+        model
     }
 
     /// Token and position embedding, quantised if this says so.
@@ -162,7 +166,7 @@ impl FakeQuantConfig {
 
 /// The tied head of `model` as a layer of its own; its weight shares the memory of the embedding until
 /// one of them is trained.
-pub(crate) fn untied_head(model: &PlainGpt2) -> Linear {
+fn untied_head(model: &PlainGpt2) -> Linear {
     let tied = model.wte.weight.clone();
     let [vocab, d_model] = tied.lazy_shape().dims();
     let device = tied.lazy_device();

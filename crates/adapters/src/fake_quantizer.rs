@@ -443,20 +443,18 @@ fn quantized(
         let [value, mask, _] = derived(quantizer, &params, &values, x)?;
         return Ok(straight_through(value, &[(x.clone(), mask)]));
     }
-    let mut out = vec![0.0; values.len()];
-    quantizer.fake_quantize_into(&values, shape, &params, &mut out)?;
-    Ok(Tensor::from_data(TensorData::new(out, shape), &x.device()))
+    without_graph(quantizer, &params, &values, x)
 }
 
-/// With given parameters, of values that have no gradient.
+/// `x`, which has these `values` and no gradient, with given parameters.
 pub(crate) fn without_graph(
     quantizer: &Quantizer,
     params: &[Params],
+    values: &[f32],
     x: &Tensor<2>,
 ) -> Result<Tensor<2>, Unquantized> {
-    let (shape, values) = (x.dims(), on_host(x)?);
-    let mut out = vec![0.0; values.len()];
-    quantizer.fake_quantize_into(&values, shape, params, &mut out)?;
+    let (shape, mut out) = (x.dims(), vec![0.0; values.len()]);
+    quantizer.fake_quantize_into(values, shape, params, &mut out)?;
     Ok(Tensor::from_data(TensorData::new(out, shape), &x.device()))
 }
 

@@ -105,10 +105,11 @@ impl LearnedScales {
         let groups = quantizer.groups(x.dims())?;
         let codes = quantizer.grid.as_dyn().codes(self.bits)?;
         let params = self.params(&codes).ok_or(Unquantized::Other)?;
+        let values = on_host(x)?;
         if !x.is_tracked() && self.constant().is_some() {
-            return without_graph(quantizer, &params, x);
+            return without_graph(quantizer, &params, &values, x);
         }
-        let [value, mask, scale] = derived(quantizer, &params, &on_host(x)?, x)?;
+        let [value, mask, scale] = derived(quantizer, &params, &values, x)?;
         let [rows, cols] = x.dims();
         let factor = codes.gradient_factor(match quantizer.operand {
             Operand::Activation => cols,

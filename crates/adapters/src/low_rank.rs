@@ -145,8 +145,9 @@ impl LowRank {
     }
 }
 
+/// $A$, `[rank, d_input]`: uniform on $\pm 1/\sqrt{d_{input}}$.
 #[expect(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
-fn uniform(key: Key, [rank, d_input]: [usize; 2]) -> Vec<f32> {
+pub(crate) fn uniform(key: Key, [rank, d_input]: [usize; 2]) -> Vec<f32> {
     let bound = (d_input as f64).powf(-0.5);
     let mut uniform = vec![0.0; rank * d_input];
     key.fill_uniform(0, &mut uniform);

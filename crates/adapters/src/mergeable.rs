@@ -22,7 +22,7 @@ use gpt2_model::{Factor, Gpt2, LinearLayer, PlainGpt2};
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
 
-use crate::fake_quantized::{by_rows, untied_head};
+use crate::fake_quantized::by_rows;
 use crate::switchable::ascending;
 use crate::{
     CalibrationError, FakeQuantConfig, FakeQuantizedLinear, LowRank, QuantizedLayer, Rank,
@@ -65,19 +65,16 @@ impl MergeableConfig {
     pub fn apply(&self, model: PlainGpt2, key: Key) -> Result<MergeableGpt2, CalibrationError> {
         let widths = ascending(&self.widths);
         let device = model.wte.weight.lazy_device();
-        let model = model.no_grad();
+        let model = self.quantize.with_head(model).no_grad();
         let layer = |name: &str, base: Linear| {
             let shape = base.weight.lazy_shape().dims();
             let rank = Rank { rank: self.rank, alpha: self.alpha };
             let lora = LowRank::new(name, shape, rank, None, key.derive(name), &device)?;
             Ok(MergeableLinear { quantized: self.quantize.layer(name, base)?, lora: Some(lora) })
         };
-        let head = self.quantize.head.then(|| layer("lm_head", untied_head(&model).no_grad()));
-        let head = head.transpose()?;
         let mut model = model.map_layers(layer, |name, norm: LayerNorm| {
             Ok::<_, CalibrationError>(SwitchableLayerNorm::new(name, norm, &widths))
         })?;
-        model.lm_head = head;
         (model.wte, model.wpe) = self.quantize.embeddings(model.wte, model.wpe)?;
         Ok(model)
     }
@@ -158,10 +155,7 @@ impl QuantizedLayer for MergeableLinear {
 
 /// Merges every layer.
 pub fn merge(model: MergeableGpt2) -> MergedGpt2 {
-    let mut model = model;
-    let head = model.lm_head.take().map(MergeableLinear::merge);
     let merged = model.map_layers(|_, layer| Ok(layer.merge()), |_, norm| Ok(norm));
-    let Ok::<_, std::convert::Infallible>(mut merged) = merged;
-    merged.lm_head = head;
+    let Ok::<_, std::convert::Infallible>(merged) = merged;
     merged
 }

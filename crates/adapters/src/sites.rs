@@ -8,6 +8,7 @@ use gpt2_model::{Gpt2Config, PlainGpt2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::low_rank::uniform;
 use crate::{LoraFactors, LoraGpt2, LoraLinear};
 
 /// A linear map of GPT-2 that can be adapted.
@@ -226,15 +227,11 @@ impl LoraConfig {
     }
 
     /// A pair for part `part` of `parts` equal parts of the output of `base`.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to f32 on purpose")]
     fn factors(&self, base: &Linear, part: usize, parts: usize, key: Key) -> LoraFactors {
         let [d_input, d_output] = base.weight.dims();
         let width = d_output / parts;
         let device = base.weight.device();
-        let bound = (d_input as f64).powf(-0.5);
-        let mut uniform = vec![0.0; self.rank * d_input];
-        key.index(part as u64).fill_uniform(0, &mut uniform);
-        let a: Vec<f32> = uniform.iter().map(|u| ((2.0 * u - 1.0) * bound) as f32).collect();
+        let a = uniform(key.index(part as u64), [self.rank, d_input]);
         LoraFactors {
             lora_A: Param::from_data(TensorData::new(a, [self.rank, d_input]), &device),
             lora_B: Param::from_tensor(Tensor::zeros([width, self.rank], &device)),

@@ -28,7 +28,7 @@ use gpt2_model::{Factor, Gpt2, LinearLayer, PlainGpt2};
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
 
-use crate::fake_quantized::{by_rows, untied_head};
+use crate::fake_quantized::by_rows;
 use crate::{
     ByWidth, CalibrationError, FakeQuantConfig, FakeQuantizedLinear, LowRank, QuantizedLayer, Rank,
     SwitchableLayerNorm,
@@ -106,14 +106,11 @@ impl SwitchableConfig {
     pub fn apply(&self, model: PlainGpt2, key: Key) -> Result<SwitchableGpt2, CalibrationError> {
         let widths = ascending(&self.widths);
         let device = model.wte.weight.lazy_device();
-        let model = model.no_grad();
+        let model = self.quantize.with_head(model).no_grad();
         let layer = |name: &str, base: Linear| self.layer(name, base, &widths, key, &device);
-        let head = self.quantize.head.then(|| layer("lm_head", untied_head(&model).no_grad()));
-        let head = head.transpose()?;
         let mut model = model.map_layers(layer, |name, norm: LayerNorm| {
             Ok(SwitchableLayerNorm::new(name, norm, &widths))
         })?;
-        model.lm_head = head;
         (model.wte, model.wpe) = self.quantize.embeddings(model.wte, model.wpe)?;
         Ok(model)
     }

@@ -78,7 +78,7 @@ impl<L: LinearLayer, N: NormLayer> Gpt2<L, N> {
     }
 
     /// Replaces every layer, named as in a checkpoint (`h.0.attn.c_attn`, `h.0.ln_1`, `ln_f`).
-    /// The head stays tied; give it a layer through [`lm_head`](Self::lm_head) afterwards.
+    /// A head of its own is `lm_head`, and comes first; a tied one stays tied.
     ///
     /// # Errors
     /// The first of either function.
@@ -87,6 +87,7 @@ impl<L: LinearLayer, N: NormLayer> Gpt2<L, N> {
         mut linear: impl FnMut(&str, L) -> Result<L2, E>,
         mut norm: impl FnMut(&str, N) -> Result<N2, E>,
     ) -> Result<Gpt2<L2, N2>, E> {
+        let lm_head = self.lm_head.map(|head| linear("lm_head", head)).transpose()?;
         let mut block = |(i, block): (usize, Block<L, N>)| -> Result<Block<L2, N2>, E> {
             Ok(Block {
                 ln_1: norm(&format!("h.{i}.ln_1"), block.ln_1)?,
@@ -105,7 +106,7 @@ impl<L: LinearLayer, N: NormLayer> Gpt2<L, N> {
         };
         let h = self.h.into_iter().enumerate().map(&mut block).collect::<Result<_, E>>()?;
         let ln_f = norm("ln_f", self.ln_f)?;
-        Ok(Gpt2 { wte: self.wte, wpe: self.wpe, h, ln_f, lm_head: None })
+        Ok(Gpt2 { wte: self.wte, wpe: self.wpe, h, ln_f, lm_head })
     }
 }
 

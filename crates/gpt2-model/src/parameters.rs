@@ -16,6 +16,13 @@ pub struct Parameter {
     pub shape: Vec<usize>,
 }
 
+impl Parameter {
+    /// Numbers in it.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().map(|&extent| extent as u64).product()
+    }
+}
+
 /// Every weight of `module`, without touching values.
 pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut list = List { path: WeightPath::default(), found: Vec::new() };

@@ -75,7 +75,7 @@ pub(crate) fn certificate(certificate: &Certificate) -> String {
 /// Parameters of a model, and of each of its widths.
 pub(crate) fn parameters(counts: &ParameterCounts) -> String {
     let mut parts = new(["parameters", "count"]);
-    for (name, count) in [
+    for (name, value) in [
         ("base", counts.base),
         ("  token embedding", counts.token_embedding),
         ("  position embedding", counts.position_embedding),
@@ -87,28 +87,20 @@ pub(crate) fn parameters(counts: &ParameterCounts) -> String {
         ("base and added", counts.base + counts.added),
         ("trained", counts.trained),
     ] {
-        parts.add_row([name.to_owned(), grouped(count)]);
+        parts.add_row([name.to_owned(), count(value)]);
     }
     let mut widths = new(["bits", "adapters", "norms", "scales", ""]);
     for it in &counts.widths {
         let learned = if it.scales_are_learned { "learned" } else { "calibrated" };
-        let [adapters, norms, scales] = [it.adapters, it.norms, it.scales].map(grouped);
+        let [adapters, norms, scales] = [it.adapters, it.norms, it.scales].map(count);
         widths.add_row([it.bits.to_string(), adapters, norms, scales, learned.to_owned()]);
     }
     format!("{parts}\n\n{widths}")
 }
 
-/// With a comma after every three digits.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+/// Digits in groups of three.
+pub(crate) fn count(value: u64) -> String {
+    indicatif::HumanCount(value).to_string()
 }
 
 /// A model at each of its widths.

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use subspace_projectors::{Allocated, Gates, Group, SideValue};
 
 use crate::artifact::CodeLength;
-use crate::atomic::FileError;
-use crate::{Error, atomic};
+use crate::{Error, json_record};
 
 const FILE: &str = "compression.json";
 const WHAT: &str = "record of a compression";
@@ -99,20 +98,10 @@ impl Compression {
     /// # Errors
     /// No file, or one that this version did not write.
     pub fn read(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(FILE);
-        let bytes = std::fs::read(&path).map_err(FileError::at("read", &path))?;
-        let record: Self =
-            serde_json::from_slice(&bytes).map_err(|error| Error::format(&path, WHAT, error))?;
-        if record.version != VERSION {
-            let reason = format!("its version is {}, this program reads {VERSION}", record.version);
-            return Err(Error::format(&path, WHAT, reason));
-        }
-        Ok(record)
+        json_record::read(&folder.join(FILE), WHAT, |it: &Self| it.version, VERSION)
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| Error::config(&error))?;
-        text.push('\n');
-        Ok(atomic::write(&folder.join(FILE), text.as_bytes())?)
+        json_record::write(&folder.join(FILE), self)
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod fixture;
 mod generate;
 mod held_out;
+mod json_record;
 mod metrics;
 mod paired;
 mod progress;

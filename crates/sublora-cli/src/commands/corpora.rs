@@ -10,7 +10,7 @@ use crate::args::{Args, CorpusBuild, CorpusCommand};
 use crate::bars::Bars;
 use crate::commands::Answer;
 use crate::failure::Failure;
-use crate::table;
+use crate::table::{self, count};
 
 pub(crate) fn run(args: &Args, command: &CorpusCommand) -> Result<Answer, Failure> {
     let corpus = match command {
@@ -78,9 +78,4 @@ fn summary(manifest: &Manifest) -> String {
         count(read.bad),
         manifest.sha256
     )
-}
-
-/// Digits in groups of three.
-fn count(value: u64) -> String {
-    indicatif::HumanCount(value).to_string()
 }

@@ -12,7 +12,7 @@ use crate::args::{
     Args, Eval, Qat, QatCyclic, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain,
 };
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, now, qat_compare};
+use crate::commands::{Answer, corpora, now, qat_compare, read_config};
 use crate::failure::Failure;
 use crate::{device, table};
 
@@ -77,10 +77,7 @@ fn tested(mut config: QatConfig, folder: &Path) -> Result<QatConfig, Failure> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let message = format!("cannot read `{}`: {error}", path.display());
-        Failure::new(message, "`--config` names a TOML file like those in `configs/`")
-    })
+    read_config(path, "`--config` names a TOML file like those in `configs/`")
 }
 
 fn open<'a>(

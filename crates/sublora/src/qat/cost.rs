@@ -16,7 +16,7 @@ pub(super) fn forward(
     bits: BitWidth,
 ) -> Result<u128, Error> {
     let (shape, policy) = at(config, model, seq, bits);
-    let operations = shape.operations().map_err(|error| Error::Config(error.to_string()))?;
+    let operations = shape.operations().map_err(|error| Error::config(&error))?;
     let meter: Meter = operations.iter().map(|it| it.forward(&policy)).sum();
     Ok(meter.step(bits.get().into()))
 }
@@ -27,7 +27,7 @@ fn step(config: &QatConfig, model: &Gpt2Config, seq: usize, bits: BitWidth) -> R
     let dense = config.method.as_dyn().training_cost(config, model).dense_gradients;
     let of_matrices =
         CostPolicy { base: if dense { Base::Trained } else { policy.base }, ..policy };
-    let operations = shape.operations().map_err(|error| Error::Config(error.to_string()))?;
+    let operations = shape.operations().map_err(|error| Error::config(&error))?;
     let meter: Meter = operations
         .iter()
         .map(|it| {

@@ -3,14 +3,14 @@
 use std::num::NonZeroUsize;
 
 use adapters::{CalibrationError, Precision, QuantizedLayer, QuantizedNorm};
-use gpt2_model::{Distillation, Distilled, Gpt2, Teacher, cross_entropy, logits};
+use gpt2_model::{Distillation, Distilled, Gpt2, Teacher, logits};
 use quantizers::BitWidth;
 
 use super::config::QatConfig;
 use super::distillation::{Lesson, Visit};
 use super::method::Plan;
 use crate::Error;
-use crate::train::{Batch, BatchLoss, Evaluation, Kept, Objective, Pass, scalar};
+use crate::train::{Batch, BatchLoss, CrossEntropy, Evaluation, Kept, Objective, Pass};
 
 /// What a [`Plan`] minimises.
 pub(super) struct Learner<'a> {
@@ -86,11 +86,7 @@ impl<L: QuantizedLayer, N: QuantizedNorm> Objective<Gpt2<L, N>> for Learner<'_> 
         let mut observations = Vec::new();
         for &bits in &self.config.widths {
             go_to(model, self.config, bits)?;
-            let mut total = 0.0;
-            for batch in batches {
-                total += scalar(cross_entropy(&batch.factors(model), &batch.targets))?;
-            }
-            let nats = total / batches.len() as f64;
+            let nats = CrossEntropy.evaluate(model, batches)?.loss;
             observations.push((format!("held_out/bits_per_token_at_{bits}"), nats));
         }
         let loss = observations.iter().map(|it| it.1).sum::<f64>() / observations.len() as f64;

@@ -185,7 +185,7 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
         let shares_inputs = config.input_bits.is_some();
         let all = parameters(&self.model).into_iter();
         let all = all.filter(|it| is_used(&it.name, place, shares_inputs));
-        all.map(|it| it.shape.iter().map(|&extent| extent as u64).product::<u64>()).sum()
+        all.map(|it| it.elements()).sum()
     }
 
     fn scales(&self, bits: BitWidth) -> Result<u64, Error> {
@@ -268,10 +268,8 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
     ) -> Result<TokenScores, Error> {
         let mut model = self.model.valid();
         if !bits.is_full() {
-            let head = model.lm_head.take().map(L::merged);
             let merged = model.map_layers(|_, layer| Ok(layer.merged()), |_, norm| Ok(norm));
-            let Ok::<_, std::convert::Infallible>(mut merged) = merged;
-            merged.lm_head = head;
+            let Ok::<_, std::convert::Infallible>(merged) = merged;
             model = merged;
         }
         go_to(&model, config, bits)?;

@@ -59,18 +59,18 @@ impl QatConfig {
         let model = self.method.as_dyn().build(base, self, Key::from_seed(0))?;
         let all = model.parameters();
         let count = |is: &dyn Fn(&str) -> bool| -> u64 {
-            all.iter().filter(|it| is(&it.name)).map(elements).sum()
+            all.iter().filter(|it| is(&it.name)).map(Parameter::elements).sum()
         };
         let is_added = |name: &str| name.contains(".lora_") || name.contains(".norms.");
         let of_base = |name: &str, part: &str| !is_added(name) && name.contains(part);
         let learned = model.learns_scales();
         let mut widths = Vec::new();
+        let norms = count(&|name| name.contains(".norms.")) / self.widths.len() as u64;
         for &bits in &self.widths {
-            let norms = count(&|name: &str| name.contains(".norms."));
             widths.push(WidthParameters {
                 bits,
-                adapters: model.own_parameters(self, bits) - norms / self.widths.len() as u64,
-                norms: norms / self.widths.len() as u64,
+                adapters: model.own_parameters(self, bits) - norms,
+                norms,
                 scales: model.scales(bits)?,
                 scales_are_learned: learned,
             });
@@ -85,12 +85,8 @@ impl QatConfig {
             norms: count(&|name| of_base(name, "ln_")),
             head: count(&|name| of_base(name, "lm_head.")),
             added: count(&|name| is_added(name)) + scales,
-            trained: model.trained().iter().map(elements).sum::<u64>() + scales,
+            trained: model.trained().iter().map(Parameter::elements).sum::<u64>() + scales,
             widths,
         })
     }
-}
-
-fn elements(parameter: &Parameter) -> u64 {
-    parameter.shape.iter().map(|&extent| extent as u64).product()
 }

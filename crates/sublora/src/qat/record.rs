@@ -7,13 +7,11 @@ use corpus::Sha256Hash;
 use quantizers::BitWidth;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::FileError;
-use crate::{Error, atomic};
+use crate::{Error, json_record};
 
 /// The file in the folder of a run.
 pub(super) const FILE: &str = "evaluation.json";
 const WHAT: &str = "evaluation";
-const VERSION: u32 = 1;
 
 /// A run that is over. Equal runs write equal records: there is no time in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,7 +82,7 @@ pub struct WidthRecord {
 
 impl QatRecord {
     /// Of the present format.
-    pub(super) const VERSION: u32 = VERSION;
+    pub(super) const VERSION: u32 = 1;
 
     /// The record in the folder of a run that is over.
     ///
@@ -95,18 +93,10 @@ impl QatRecord {
         if !path.exists() {
             return Err(Error::Unfinished { folder: folder.to_owned(), what: "`evaluation.json`" });
         }
-        let json = std::fs::read(&path).map_err(FileError::at("read", &path))?;
-        let found: Self =
-            serde_json::from_slice(&json).map_err(|error| Error::format(&path, WHAT, error))?;
-        if found.version != VERSION {
-            let reason = format!("its version is {}, this program reads {VERSION}", found.version);
-            return Err(Error::format(&path, WHAT, reason));
-        }
-        Ok(found)
+        json_record::read(&path, WHAT, |it: &Self| it.version, Self::VERSION)
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
-        let json = serde_json::to_string_pretty(self).map_err(|error| Error::config(&error))?;
-        Ok(atomic::write(&folder.join(FILE), (json + "\n").as_bytes())?)
+        json_record::write(&folder.join(FILE), self)
     }
 }

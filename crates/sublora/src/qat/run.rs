@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use corpus::{Corpus, Split};
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, PlainGpt2, TokenScores};
+use gpt2_model::{Gpt2Config, Parameter, PlainGpt2, TokenScores};
 use quantizers::BitWidth;
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ impl<'a> QatRun<'a> {
     pub fn run(&self, resume: bool) -> Result<QatRecord, Error> {
         let resume = self.opened(resume)?;
         self.config.train.validate_for(&self.shape()?)?;
-        self.data()?; // windows that the text is too short for
+        let data = self.data()?;
         if !resume {
             self.forget_calibration()?;
         }
@@ -120,7 +120,6 @@ impl<'a> QatRun<'a> {
         let mut prepared = self.prepare()?;
         let plan = self.config.method.as_dyn().plan(&self.config)?;
         if let Some(plan) = &plan {
-            let data = self.data()?;
             let model = prepared.model.as_mut();
             model.calibrate_gradients(plan.gradients(), &self.first_batches(&data))?;
             let job = self.job(&prepared.spec, plan.as_ref())?;
@@ -353,7 +352,7 @@ impl<'a> QatRun<'a> {
             steps: train.steps,
             tokens_per_step: (train.batch * train.seq) as u64 * train.accumulation,
             passes,
-            parameters: trained.iter().map(elements).sum(),
+            parameters: trained.iter().map(Parameter::elements).sum(),
             bit_ops: cost::training(&self.config, &prepared.shape, plan)?,
         })
     }
@@ -419,8 +418,4 @@ impl<'a> QatRun<'a> {
             seconds: None,
         })
     }
-}
-
-fn elements(parameter: &gpt2_model::Parameter) -> u64 {
-    parameter.shape.iter().map(|&extent| extent as u64).product()
 }

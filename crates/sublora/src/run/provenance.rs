@@ -9,8 +9,7 @@ use std::path::Path;
 use corpus::{Corpus, Partition, Sha256Hash, TokenizerIdentity};
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::FileError;
-use crate::{Error, atomic};
+use crate::{Error, json_record};
 
 const FILE: &str = "provenance.json";
 const WHAT: &str = "provenance";
@@ -41,20 +40,11 @@ impl Provenance {
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
-        let json = serde_json::to_string_pretty(self).map_err(|error| Error::config(&error))?;
-        Ok(atomic::write(&folder.join(FILE), (json + "\n").as_bytes())?)
+        json_record::write(&folder.join(FILE), self)
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(FILE);
-        let json = std::fs::read(&path).map_err(FileError::at("read", &path))?;
-        let found: Self =
-            serde_json::from_slice(&json).map_err(|error| Error::format(&path, WHAT, error))?;
-        if found.version != VERSION {
-            let reason = format!("its version is {}, this program reads {VERSION}", found.version);
-            return Err(Error::format(&path, WHAT, reason));
-        }
-        Ok(found)
+        json_record::read(&folder.join(FILE), WHAT, |it: &Self| it.version, VERSION)
     }
 
     /// Errs unless what is in `folder` came about as `self` says.

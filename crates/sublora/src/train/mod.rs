@@ -20,6 +20,7 @@ use corpus::{WindowIndex, WindowSampler};
 pub use direct::Direct;
 pub use in_subspace::{InSubspace, Point};
 use objective::device_of;
+#[cfg(test)]
 pub(crate) use objective::scalar;
 pub use objective::{Batch, BatchLoss, CrossEntropy, Evaluation, Kept, Objective, Pass};
 use state::State;
