@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn parts_that_lie() {
-        let refused = |change: &dyn Fn(&mut Vec<u32>, &mut Vec<u16>, &mut Vec<f32>)| {
+        type Change<'a> = &'a dyn Fn(&mut Vec<u32>, &mut Vec<u16>, &mut Vec<f32>);
+        let refused = |change: Change<'_>| {
             let (shape, mut pointers, mut indices, mut values) = parts();
             change(&mut pointers, &mut indices, &mut values);
             Csr::from_parts(shape, pointers, Indices::U16(indices), values).unwrap_err().to_string()

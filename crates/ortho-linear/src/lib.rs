@@ -1,6 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "exact where the arithmetic is"))]
-#![cfg_attr(test, expect(clippy::cast_possible_truncation, reason = "small numbers of tests"))]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small numbers of tests"
+    )
+)]
 
 mod alpha;
 mod base;

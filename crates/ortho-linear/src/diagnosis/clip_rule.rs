@@ -4,7 +4,8 @@
 //! Each rule is a threshold $T$ of a channel, to which codes of $b$ bits reach, $s = T/(2^{b-1} - 1)$. Predicted
 //! is the error of normal values with the channel's root mean square $\sigma$ at $c = T/\sigma$
 //! ([`gaussian`]); of a rule that clips nothing, over what is within $c$ alone. Channels add up by their
-//! energy.
+//! energy. For [`Mse`](ClipRule::Mse) at 8 bits the prediction is high: the best clip is next to the largest
+//! value, beyond which a normal distribution goes on and the channel does not.
 //!
 //! # Notes on the reference implementation
 //! [`ClipRule::PublishedMinimum`] is that of `raccoonrat/libortho-2.2`. For bell-shaped channels the 95th
@@ -14,6 +15,7 @@
 use quantizers::{BitWidth, Mse, Quantizer};
 use serde::{Deserialize, Serialize};
 
+use super::Cause;
 use crate::base::coding::{channel_errors, clipped};
 use crate::base::{Base, CodeWidth};
 use crate::matrix::{energy, quantile, relative};
@@ -53,6 +55,13 @@ pub struct RuleError {
     pub total: Estimate,
 }
 
+impl RuleError {
+    /// What the error comes from: clipping, if that is more than half of it.
+    pub fn cause(&self) -> Cause {
+        if self.clip.measured > 0.5 * self.total.measured { Cause::Clipping } else { Cause::Steps }
+    }
+}
+
 impl ClipRule {
     /// Those that a diagnosis compares: what base kinds offer, and what was published.
     pub const ALL: [Self; 5] =
@@ -85,8 +94,7 @@ impl ClipRule {
             let params = quantizer.fit(weights.values(), weights.shape())?;
             return Ok(params.iter().map(|it| it.scale * levels(width) as f32).collect());
         }
-        let mut channels = weights.channels();
-        channels.iter_mut().for_each(|it| *it = it.abs());
+        let mut magnitudes: Vec<f32> = weights.channels().into_iter().map(f32::abs).collect();
         let threshold = |channel: &mut [f32]| {
             let sigma = root_mean_square(channel);
             match self {
@@ -96,9 +104,10 @@ impl ClipRule {
                 Self::PublishedMinimum => quantile(channel, 0.95).min(3.0 * sigma),
             }
         };
-        #[expect(clippy::cast_possible_truncation, reason = "of f32")]
-        let thresholds = channels.chunks_exact_mut(weights.shape()[0]).map(threshold);
-        Ok(thresholds.map(|it| it as f32).collect())
+        let thresholds = magnitudes.chunks_exact_mut(weights.shape()[0]).map(threshold);
+        #[expect(clippy::cast_possible_truncation, reason = "a threshold among f32")]
+        let thresholds = thresholds.map(|it| it as f32).collect();
+        Ok(thresholds)
     }
 
     /// The base that this rule makes.

@@ -62,6 +62,7 @@ fn excess_kurtosis(values: &[f32]) -> f64 {
 mod tests {
     use counter_rng::Key;
 
+    use super::RowClass::{Gaussian, HeavyTailed, LightTailed, NearZero};
     use super::*;
 
     #[test]
@@ -77,7 +78,6 @@ mod tests {
             })
             .collect();
         let classes = RowClass::of(Matrix::new(&values, [1_000, 6]).unwrap());
-        use RowClass::{Gaussian, HeavyTailed, LightTailed, NearZero};
         assert_eq!(classes, [Gaussian, HeavyTailed, NearZero, NearZero, LightTailed, Gaussian]);
     }
 

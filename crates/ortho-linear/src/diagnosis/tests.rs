@@ -78,6 +78,9 @@ fn int4_at_three_sigma_fails_for_its_steps() {
     assert_eq!(found.verdict(0.15), Verdict::Pass);
     let more = ClipRule::Sigma(3.0).error(&reference, CodeWidth::Eight).unwrap();
     assert!((more.total.measured - 0.02129).abs() < 0.002); // bits help
+    let causes = [CodeWidth::Four, CodeWidth::Eight]
+        .map(|width| ClipRule::Sigma(3.0).error(&reference, width).unwrap().cause());
+    assert_eq!(causes, [Cause::Steps, Cause::Clipping]); // until there is nothing but the clip
 }
 
 /// Second: 8 bits to the smaller of the 95th percentile and three sigma, with a tenth of the weights as

@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn around_the_mean() {
         // Channel 0: 9 nines and a 19, mean 10, variance (9 + 81) / 10 = 9. Channel 1: constant.
-        let mut values = vec![9.0, 4.0].repeat(10);
+        let mut values = [9.0, 4.0].repeat(10);
         values[6] = 19.0;
         let signals = Signals::of(Matrix::new(&values, [10, 2]).unwrap());
         let select = |k| KSigma { k, scope: Scope::Channel }.select(&signals).unwrap();

@@ -17,8 +17,7 @@ fn reference(values: &[f32], shape: [usize; 2], storage: Storage) -> Reference {
 fn normal(seed: u64, len: usize, sigma: f32) -> Vec<f32> {
     let mut values = vec![0.0; len];
     Key::from_seed(seed).fill_normal(0, &mut values);
-    values.iter_mut().for_each(|it| *it *= sigma);
-    values
+    values.into_iter().map(|it| it * sigma).collect()
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -135,17 +134,18 @@ fn what_no_sum_of_two_numbers_is() {
     assert!(matches!(error, Err(OrthoError::NotExact { index: 0, others: 0, .. })));
 }
 
-/// .1 - .03 is no number of f32 either; with the threshold in digits of .1 it is.
+/// The difference of the two is no number of f32; with the threshold in digits of the larger it is.
 #[test]
 fn thresholds_are_multiples_of_the_last_digit() {
-    let after = reference(&[0.1, 0.03, -0.1], [3, 1], Storage::F32);
-    assert_ne!(0.03 + (0.1_f32 - 0.03), 0.1);
+    let large = 0.062_388_357_f32;
+    let after = reference(&[large, 0.03, -large], [3, 1], Storage::F32);
+    assert_ne!(0.03 + (large - 0.03), large);
     let split =
         Split::clamp(&after, &mask(&[0, 2], [3, 1]), Scope::Matrix, IndexWidth::Auto).unwrap();
-    let digit = 2.0_f64.powi(-27); // .1 is between 2^-4 and 2^-3
+    let digit = 2.0_f64.powi(-28); // between 2^-5 and 2^-4
     let threshold = (f64::from(0.03_f32) / digit).floor() * digit;
     assert_eq!(f64::from(split.base().matrix().values()[0]), threshold);
-    assert_eq!(split.materialise(Alpha::STORED), [0.1, 0.03, -0.1]);
+    assert_eq!(split.materialise(Alpha::STORED), [large, 0.03, -large]);
 }
 
 #[test]
