@@ -8,8 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::{check_finite, check_len, check_shape, numel};
-use crate::{Mask, Matrix, OrthoError};
+use crate::matrix::{check_finite, check_len, numel};
+use crate::{Mask, OrthoError};
 
 /// Bits of an index of the outlier stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -140,16 +140,6 @@ impl Csr {
         Ok(csr)
     }
 
-    /// The entries of `values` on `mask`, zeros included.
-    ///
-    /// # Errors
-    /// [`OrthoError::ShapeMismatch`] or [`OrthoError::IndexOverflow`].
-    pub fn gather(values: Matrix<'_>, mask: &Mask, width: IndexWidth) -> Result<Self, OrthoError> {
-        check_shape("the mask", mask.shape(), values.shape())?;
-        let place = |place: u32| values.values()[place as usize];
-        Self::build(mask, width, place)
-    }
-
     /// `value` at every place of `mask`, in the order of the channels.
     pub(crate) fn build(
         mask: &Mask,
@@ -218,6 +208,8 @@ impl Csr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// 1 . .
@@ -231,15 +223,15 @@ mod tests {
     fn by_output_channel() {
         let values = [1.0, 9.0, 9.0, 9.0, 9.0, 2.0, 3.0, 4.0, 9.0];
         let mask = Mask::new(vec![0, 5, 6, 7], [3, 3]).unwrap();
-        let weights = Matrix::new(&values, [3, 3]).unwrap();
-        let csr = Csr::gather(weights, &mask, IndexWidth::Auto).unwrap();
+        let gather = |width| Csr::build(&mask, width, |place| values[place as usize]).unwrap();
+        let csr = gather(IndexWidth::Auto);
+        let wide = gather(IndexWidth::U32);
         let (shape, pointers, indices, values) = parts();
         assert_eq!(
             Csr::from_parts(shape, pointers, Indices::U16(indices), values),
             Ok(csr.clone())
         );
         assert_eq!(csr.iter().collect::<Vec<_>>(), [(0, 1.0), (6, 3.0), (7, 4.0), (5, 2.0)]);
-        let wide = Csr::gather(weights, &mask, IndexWidth::U32).unwrap();
         assert_eq!(wide.indices(), &Indices::U32(vec![0, 2, 2, 1]));
         assert_eq!(wide.iter().collect::<Vec<_>>(), csr.iter().collect::<Vec<_>>());
     }
@@ -309,5 +301,31 @@ mod tests {
         assert_eq!(parts, Err(OrthoError::Index { entry: 0, row: 0, value: u32::MAX, d_in: 2 }));
         let parts = Csr::from_parts([usize::MAX, usize::MAX], vec![], Indices::U16(vec![]), vec![]);
         assert!(matches!(parts, Err(OrthoError::Shape { .. })));
+    }
+
+    proptest! {
+        /// Whatever is not refused is a sparse matrix: places of it, none twice, and nothing panics.
+        #[test]
+        fn any_parts(
+            d_in in 0_usize..6,
+            d_out in 0_usize..5,
+            mut pointers in proptest::collection::vec(0_u32..9, 0..7),
+            indices in proptest::collection::vec(prop_oneof![9 => 0_u32..6, 1 => any::<u32>()], 0..9),
+            is_sorted in any::<bool>(),
+        ) {
+            if is_sorted {
+                pointers.sort_unstable(); // so that some are accepted
+                pointers.resize(d_out + 1, u32::try_from(indices.len()).unwrap());
+                pointers[0] = 0;
+            }
+            let values = vec![1.0; indices.len()];
+            let parts = Csr::from_parts([d_in, d_out], pointers, Indices::U32(indices), values);
+            if let Ok(csr) = parts {
+                let mut places: Vec<u32> = csr.iter().map(|(place, _)| place as u32).collect();
+                places.sort_unstable();
+                let mask = Mask::new(places, [d_in, d_out]);
+                prop_assert_eq!(Csr::build(&mask.unwrap(), IndexWidth::U32, |_| 1.0), Ok(csr));
+            }
+        }
     }
 }

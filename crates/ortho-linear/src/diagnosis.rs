@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{check_finite, check_len, check_shape, energy, relative};
-use crate::{Construction, Inert, OrthoError, Reference, Split};
+use crate::{Inert, OrthoError, Reference, Split};
 
 /// How far the error of outputs may be from that of the weights.
 const TOLERANCE: f64 = 0.1;
@@ -89,7 +89,7 @@ impl Diagnosis {
             let expected = "at least 1";
             return Err(OrthoError::Setting { key: "tokens", value: 0.0, expected });
         }
-        let takes_out = split.construction() != Construction::Residual;
+        let takes_out = split.construction().is_lossless();
         let mut is_masked = vec![false; weights.values().len()];
         split.outliers().iter().for_each(|(place, _)| is_masked[place] = takes_out);
         let (mut clipping, mut steps, mut mask, mut shrinkage) = (0.0, 0.0, 0.0, 0.0);

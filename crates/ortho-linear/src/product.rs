@@ -104,13 +104,13 @@ mod tests {
     use counter_rng::Key;
 
     use super::*;
-    use crate::{IndexWidth, Mask, Matrix};
+    use crate::{IndexWidth, Mask};
 
     fn sparse(shape: [usize; 2], ratio: f64) -> Csr {
         let mut values = vec![0.0; shape[0] * shape[1]];
         Key::from_seed(7).fill_normal(0, &mut values);
         let mask = Mask::random(shape, ratio, Key::from_seed(8)).unwrap();
-        Csr::gather(Matrix::new(&values, shape).unwrap(), &mask, IndexWidth::Auto).unwrap()
+        Csr::build(&mask, IndexWidth::Auto, |place| values[place as usize]).unwrap()
     }
 
     #[test]
@@ -120,8 +120,7 @@ mod tests {
         //     3 4 .
         let values = [1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 3.0, 4.0, 0.0];
         let mask = Mask::new(vec![0, 5, 6, 7], [3, 3]).unwrap();
-        let weights = Matrix::new(&values, [3, 3]).unwrap();
-        let csr = Csr::gather(weights, &mask, IndexWidth::Auto).unwrap();
+        let csr = Csr::build(&mask, IndexWidth::Auto, |place| values[place as usize]).unwrap();
         let mut y = [100.0, 200.0, 300.0];
         csr.add_product(&[1.0, 2.0, 3.0], 1, Alpha::new(0.5).unwrap(), &mut y).unwrap();
         assert_eq!(y, [105.0, 206.0, 302.0]);
