@@ -181,10 +181,17 @@ pub(crate) fn check_shape(
 
 /// `[rows, cols]` to `[cols, rows]`, both in row-major order.
 pub(crate) fn transposed(values: &[f32], [rows, cols]: [usize; 2]) -> Vec<f32> {
+    /// Columns of a task: a line of cache of each row.
+    const COLS: usize = 16;
+
     let mut out = vec![0.0; values.len()];
-    out.par_chunks_exact_mut(rows.max(1)).enumerate().for_each(|(col, line)| {
-        for (row, value) in line.iter_mut().enumerate() {
-            *value = values[row * cols + col];
+    out.par_chunks_mut(COLS * rows.max(1)).enumerate().for_each(|(tile, lines)| {
+        for row in 0..rows {
+            let start = row * cols + tile * COLS;
+            let width = lines.len() / rows;
+            for (col, value) in values[start..start + width].iter().enumerate() {
+                lines[col * rows + row] = *value;
+            }
         }
     });
     out

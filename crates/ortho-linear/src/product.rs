@@ -2,9 +2,9 @@
 //!
 //! # Definition
 //! $y \mathrel{+}= \alpha\, x O$: each output channel is a sum over its entries, in the order of the
-//! inputs, for a block of tokens at a time whose inputs lie side by side. Channels are dealt to threads
-//! in runs of about equally many entries. A channel is one thread's, so that the number of threads
-//! changes no bit.
+//! inputs, for a block of tokens at a time whose inputs lie side by side. Blocks are dealt to threads, and
+//! within a block runs of channels with about equally many entries. A channel of a block is one thread's,
+//! so that the number of threads changes no bit.
 //!
 //! # Reference
 //! Balance by entries and not by rows: S. Kim et al., *SqueezeLLM*, ICML 2024, arXiv:2306.07629.
@@ -45,7 +45,8 @@ impl Csr {
             return Ok(());
         }
         let runs = self.runs(RUNS_PER_THREAD * rayon::current_num_threads());
-        for (x, y) in x.chunks(TOKENS * d_in).zip(y.chunks_mut(TOKENS * d_out)) {
+        let blocks = x.par_chunks(TOKENS * d_in).zip(y.par_chunks_mut(TOKENS * d_out));
+        blocks.for_each(|(x, y)| {
             let tokens = x.len() / d_in;
             let x = transposed(x, [tokens, d_in]);
             let mut sums = vec![0.0; d_out * tokens]; // [d_out, tokens]
@@ -61,12 +62,10 @@ impl Csr {
                     self.channel(row, &x, tokens, sums);
                 }
             });
-            for (token, y) in y.chunks_exact_mut(d_out).enumerate() {
-                for (row, y) in y.iter_mut().enumerate() {
-                    *y += alpha.get() * sums[row * tokens + token];
-                }
+            for (y, sum) in y.iter_mut().zip(transposed(&sums, [d_out, tokens])) {
+                *y += alpha.get() * sum;
             }
-        }
+        });
         Ok(())
     }
 
