@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bounds::AnyBound;
 use corpus::AnyTokenizer;
+use ortho_linear::{AnyBase, AnySelection};
 use precision_schedule::AnyPrecisionSchedule;
 use quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use spectral::AnyEstimator;
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("corpus", &[]),
     ("counter-rng", &[]),
     ("gpt2-model", &[]),
+    ("ortho-linear", &["quantizers"]),
     ("precision-schedule", &[]),
     ("quantizers", &[]),
     ("registry", &[]),
@@ -51,10 +53,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FOR_ALL: [&str; 2] = ["counter-rng", "registry"];
 
 /// Compile and test in seconds: nothing of burn anywhere below them.
-const BURN_FREE: [&str; 10] = [
+const BURN_FREE: [&str; 11] = [
     "bounds",
     "corpus",
     "counter-rng",
+    "ortho-linear",
     "precision-schedule",
     "quantizers",
     "registry",
@@ -186,8 +189,8 @@ fn every_config_parses() {
 const METHODS_HEAD: &str = "\
 # Methods
 
-Every tokenizer, projector, allocation, gate, codebook, precision schedule, grid, range, estimator and
-bound by the `kind` it has in configuration files, with the first lines of its documentation. The kind of an allocation is
+Every tokenizer, projector, allocation, gate, codebook, precision schedule, grid, range, base kind,
+selection of outliers, estimator and bound by the `kind` it has in configuration files, with the first lines of its documentation. The kind of an allocation is
 `allocation_mode` in a table `[sublora]`, where `allocation_` stands before its settings. Written by `cargo test` from the registries; see EXTENDING.md.
 ";
 
@@ -211,6 +214,8 @@ fn every_method_is_in_the_docs() {
     section!("Precision schedules", AnyPrecisionSchedule);
     section!("Grids", AnyGrid);
     section!("Ranges", AnyRange);
+    section!("Base kinds", AnyBase);
+    section!("Selections of outliers", AnySelection);
     section!("Estimators", AnyEstimator);
     section!("Bounds", AnyBound);
 

@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, expect(clippy::float_cmp, reason = "exact where the arithmetic is"))]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small numbers of tests"
+    )
+)]
+
+mod alpha;
+mod base;
+mod csr;
+mod diagnosis;
+mod error;
+pub mod gaussian;
+mod mask;
+mod matrix;
+mod product;
+mod selection;
+mod split;
+mod stream_format;
+
+#[cfg(test)]
+mod conformance;
+
+pub use alpha::Alpha;
+pub use base::*;
+pub use csr::{Csr, IndexWidth, Indices};
+pub use diagnosis::{
+    Cause, ClipRule, Diagnosis, Estimate, RowClass, RuleError, Verdict, output_error,
+};
+pub use error::OrthoError;
+pub use mask::Mask;
+pub use matrix::{Matrix, Reference, Scope, Storage};
+pub use selection::*;
+pub use split::{Construction, Inert, Split};
+pub use stream_format::StreamFormat;
