@@ -81,10 +81,10 @@ pub enum OrthoError {
         /// What it may be.
         expected: &'static str,
     },
-    /// A selection without what it selects by.
-    #[error("the selection `{selection}` needs {needs}, which was not given")]
+    /// A selection or construction without what it needs.
+    #[error("`{selection}` needs {needs}, which was not given")]
     Missing {
-        /// Its `kind`.
+        /// Its name.
         selection: &'static str,
         /// What it needs.
         needs: &'static str,

@@ -20,6 +20,7 @@ mod matrix;
 mod product;
 mod selection;
 mod split;
+mod split_config;
 mod stream_format;
 
 #[cfg(test)]
@@ -36,4 +37,5 @@ pub use mask::Mask;
 pub use matrix::{Matrix, Reference, Scope, Storage};
 pub use selection::*;
 pub use split::{Construction, Inert, Split};
+pub use split_config::SplitConfig;
 pub use stream_format::StreamFormat;

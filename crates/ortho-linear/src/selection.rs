@@ -112,6 +112,13 @@ registry::methods! {
     }
 }
 
+/// The selection of the crate's default: the largest magnitudes.
+impl Default for AnySelection {
+    fn default() -> Self {
+        Self::Magnitude(magnitude::Magnitude::default())
+    }
+}
+
 /// The weights below the first or above the second of two ends, which are one pair for the matrix or one
 /// for each channel.
 fn outside(weights: Matrix<'_>, ends: &[[f64; 2]]) -> Mask {

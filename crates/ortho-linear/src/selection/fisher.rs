@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(rule.select(&signals).unwrap().places(), [0, 2]);
         let rule = Fisher { perturbation: Perturbation::Delta, ..rule };
         let error = rule.select(&signals).unwrap_err().to_string();
-        let expected = "the selection `fisher` needs the pretrained matrix, which was not given";
+        let expected = "`fisher` needs the pretrained matrix, which was not given";
         assert_eq!(error, expected);
         let signals = signals.with_pretrained(before).unwrap();
         assert_eq!(rule.select(&signals).unwrap().places(), [1, 2]);
