@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod ortho;
 mod qat;
 mod schedule;
 mod spectral;
@@ -16,6 +17,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
+pub(crate) use ortho::{Ortho, OrthoSweep};
 pub(crate) use qat::{
     Qat, QatCompare, QatCyclic, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain,
 };
@@ -74,6 +76,9 @@ pub(crate) enum Command {
     /// Train a model that runs at several precisions
     #[command(subcommand)]
     Qat(Qat),
+    /// A base and outliers: what a split is worth
+    #[command(subcommand)]
+    Ortho(Ortho),
     /// What a precision schedule uses and costs
     #[command(subcommand)]
     Schedule(ScheduleCommand),

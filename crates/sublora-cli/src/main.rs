@@ -24,8 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
 use crate::commands::{
-    Answer, certify, corpora, inspect, qat, quantize, quickstart, report, schedule, spectral,
-    sweep, train,
+    Answer, certify, corpora, inspect, ortho, qat, quantize, quickstart, report, schedule,
+    spectral, sweep, train,
 };
 use crate::failure::Failure;
 
@@ -68,6 +68,7 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Quantize(quantize) => quantize::run(args, quantize),
         Command::Spectral(spectral) => spectral::run(args, spectral),
         Command::Qat(command) => qat::run(args, command),
+        Command::Ortho(command) => ortho::run(args, command),
         Command::Schedule(command) => schedule::run(args, command),
         Command::List { what } => inspect::list(args, *what),
         Command::Completions { shell } => Ok(inspect::completions(*shell)),

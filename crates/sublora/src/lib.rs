@@ -31,6 +31,7 @@ mod subspace;
 mod sweep;
 mod sweep_report;
 mod train;
+pub mod unlearning;
 
 // The families of methods and the text side, for whoever lists or builds them.
 pub use {

@@ -84,7 +84,10 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failu
 }
 
 /// The tokenizer that `corpus` was built with. One of a file is found under the name it is given.
-fn tokenizer(corpus: &Corpus, given: Option<&str>) -> Result<Box<dyn Tokenizer>, Failure> {
+pub(crate) fn tokenizer(
+    corpus: &Corpus,
+    given: Option<&str>,
+) -> Result<Box<dyn Tokenizer>, Failure> {
     let identity = &corpus.manifest().tokenizer;
     let hint = "`--tokenizer FILE.json` says where the tokenizer of the corpus lies";
     let name = given.unwrap_or(&identity.name);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use corpus::{Corpus, Split};
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, Parameter, PlainGpt2, TokenScores};
+use gpt2_model::{Gpt2Config, Parameter, TokenScores};
 use quantizers::BitWidth;
 use serde::Serialize;
 
@@ -110,7 +110,7 @@ impl<'a> QatRun<'a> {
     /// [`Error::Interrupted`] with everything so far on disk, or what failed.
     pub fn run(&self, resume: bool) -> Result<QatRecord, Error> {
         let resume = self.opened(resume)?;
-        self.config.train.validate_for(&self.shape()?)?;
+        self.config.train.validate_for(&self.base_run().uncertified_shape()?)?;
         let data = self.data()?;
         if !resume {
             self.forget_calibration()?;
@@ -238,32 +238,6 @@ impl<'a> QatRun<'a> {
         }
     }
 
-    /// The shape of the model. A checkpoint may have seen the text: nothing is certified here.
-    fn shape(&self) -> Result<Gpt2Config, Error> {
-        let vocab = self.corpus.manifest().tokenizer.vocab_size as usize;
-        let BaseConfig::Checkpoint { path } = &self.config.base else {
-            return Ok(self.config.model.shape(vocab)?);
-        };
-        let shape = gpt2_model::read_config(path)?;
-        if shape.vocab_size < vocab {
-            let (path, known) = (path.display(), shape.vocab_size);
-            let reason = format!("`{path}` knows {known} tokens, the corpus {vocab}");
-            return Err(Error::Mismatch(reason));
-        }
-        Ok(shape)
-    }
-
-    /// The weights to start from, on a device with gradients.
-    fn base(&self) -> Result<(PlainGpt2, Gpt2Config, BaseIdentity), Error> {
-        let BaseConfig::Checkpoint { path } = &self.config.base else {
-            return self.base_run().base();
-        };
-        let shape = self.shape()?;
-        let (base, _) = gpt2_model::load(path, &self.device.clone().autodiff())?;
-        let identity = BaseIdentity::of(&base, None)?;
-        Ok((base, shape, identity))
-    }
-
     /// Removes a calibration that a range test left in the folder before there was a run.
     fn forget_calibration(&self) -> Result<(), Error> {
         let path = self.folder.join(calibration_file::NAME);
@@ -275,7 +249,7 @@ impl<'a> QatRun<'a> {
 
     /// The base with what the method adds, calibrated.
     fn prepare(&self) -> Result<Prepared, Error> {
-        let (base, shape, identity) = self.base()?;
+        let (base, shape, identity) = self.base_run().uncertified_base()?;
         self.config.train.validate_for(&shape)?;
         let key = Key::from_seed(self.config.seed).derive("adapters");
         let mut model = self.config.method.as_dyn().build(base, &self.config, key)?;

@@ -1,6 +1,7 @@
 //! What a run starts from: shape, base, adapters, projector, windows.
 
 use std::convert::Infallible;
+use std::path::Path;
 
 use adapters::LoraGpt2;
 use burn::module::Module;
@@ -45,12 +46,8 @@ impl<'a> Run<'a> {
                 gpt2_model::read_config(path)?
             }
         };
-        if let BaseConfig::Checkpoint { path } = &self.config.base
-            && shape.vocab_size < vocab as usize
-        {
-            let (path, known) = (path.display(), shape.vocab_size);
-            let reason = format!("`{path}` knows {known} tokens, the corpus {vocab}");
-            return Err(Error::Mismatch(reason));
+        if let BaseConfig::Checkpoint { path } = &self.config.base {
+            check_vocabulary(path, &shape, vocab as usize)?;
         }
         self.config.validate_for(&shape, vocab)?;
         Ok(shape)
@@ -88,6 +85,26 @@ impl<'a> Run<'a> {
         }
         let (base, _) = gpt2_model::load(&path, &device)?;
         let identity = BaseIdentity::of(&base, self.prior())?;
+        Ok((base, shape, identity))
+    }
+
+    /// As [`shape`](Self::shape), where nothing is certified: a checkpoint may have seen the text.
+    pub(crate) fn uncertified_shape(&self) -> Result<Gpt2Config, Error> {
+        let vocab = self.corpus.manifest().tokenizer.vocab_size as usize;
+        let BaseConfig::Checkpoint { path } = &self.config.base else {
+            return Ok(self.config.model.shape(vocab)?);
+        };
+        let shape = gpt2_model::read_config(path)?;
+        check_vocabulary(path, &shape, vocab)?;
+        Ok(shape)
+    }
+
+    /// As [`base`](Self::base), where nothing is certified.
+    pub(crate) fn uncertified_base(&self) -> Result<(PlainGpt2, Gpt2Config, BaseIdentity), Error> {
+        let BaseConfig::Checkpoint { path } = &self.config.base else { return self.base() };
+        let shape = self.uncertified_shape()?;
+        let (base, _) = gpt2_model::load(path, &self.device.clone().autodiff())?;
+        let identity = BaseIdentity::of(&base, None)?;
         Ok((base, shape, identity))
     }
 
@@ -189,4 +206,14 @@ impl<'a> Run<'a> {
         let enough = val.len() >= length as u64;
         Ok(if enough { Some(WindowSampler::new(val, length, seed)?) } else { None })
     }
+}
+
+/// Errs unless the checkpoint at `path` knows all tokens of a corpus.
+fn check_vocabulary(path: &Path, shape: &Gpt2Config, vocab: usize) -> Result<(), Error> {
+    let known = shape.vocab_size;
+    if known >= vocab {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Error::Mismatch(format!("`{path}` knows {known} tokens, the corpus {vocab}")))
 }

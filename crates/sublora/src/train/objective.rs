@@ -68,6 +68,8 @@ pub struct Batch {
     pub tokens: Tensor<2, Int>,
     /// The token after each, `[batch * seq]`, outside any graph.
     pub targets: Tensor<1, Int>,
+    /// The first of them.
+    pub index: WindowIndex,
 }
 
 /// The loss of a batch.
@@ -133,7 +135,7 @@ impl Batch {
         }
         let tokens = Tensor::from_data(TensorData::new(x, [rows, seq]), device);
         let targets = Tensor::from_data(TensorData::new(y, [rows * seq]), &device.clone().inner());
-        Self { tokens, targets }
+        Self { tokens, targets, index }
     }
 
     /// The logits of `model`, `[batch * seq, vocab]`, as a sum of products.

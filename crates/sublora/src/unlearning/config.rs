@@ -1,0 +1,189 @@
+//! An unlearning study as it stands in a TOML file.
+
+use std::collections::BTreeMap;
+
+use ortho_linear::{Alpha, AnyBase, AnySelection, Storage};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::config::{BaseConfig, ModelConfig, TrainConfig, read};
+
+/// What is taught, split, unlearned and quantised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UnlearningConfig {
+    /// Of the runs: base, facts, masks.
+    pub seeds: Vec<u64>,
+    /// Shape of the model.
+    pub model: ModelConfig,
+    /// $M_0$.
+    pub base: BaseConfig,
+    /// Facts in the forget set.
+    pub facts: usize,
+    /// Held-out tokens that losses on text are measured on, at least.
+    pub retain_tokens: u64,
+    /// From $M_0$ to $M_1$.
+    pub memorize: Teaching,
+    /// The type that weights are stored in, and differences taken of.
+    pub storage: Storage,
+    /// Masks to compare, without their `ratio`. The first is the one that is quantised, too.
+    pub selections: Vec<toml::Table>,
+    /// Shares of the weights of a layer that are outliers.
+    pub ratios: Vec<f64>,
+    /// What is measured at. 0 is always.
+    pub alphas: Vec<f32>,
+    /// Whether `alphas` may lie outside 0 to 1.
+    pub extrapolate: bool,
+    /// Trainings from $M_1$ that unlearn, by name.
+    pub unlearning: BTreeMap<String, Teaching>,
+    /// Base kinds that models are quantised with.
+    pub bases: Vec<AnyBase>,
+}
+
+/// A training on facts and text: $\ell = a\,L_F + b\,L_R$.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Teaching {
+    /// $a$, below 0 for an ascent.
+    pub forget: f64,
+    /// $b$.
+    pub retain: f64,
+    /// The loop. A row of a batch has a window of text and a fact.
+    pub train: TrainConfig,
+}
+
+impl Default for Teaching {
+    fn default() -> Self {
+        Self { forget: 1.0, retain: 1.0, train: TrainConfig::default() }
+    }
+}
+
+/// The three masks of the comparison and the three trainings that are usual.
+impl Default for UnlearningConfig {
+    fn default() -> Self {
+        let kind = |name: &str| toml::Table::from_iter([("kind".to_owned(), name.into())]);
+        let training = |forget, retain| Teaching { forget, retain, ..Teaching::default() };
+        let unlearning = [
+            ("gradient-ascent", training(-1.0, 0.0)),
+            ("gradient-difference", training(-1.0, 1.0)),
+            ("fine-tuning", training(0.0, 1.0)),
+        ];
+        Self {
+            seeds: vec![1, 2, 3],
+            model: ModelConfig::default(),
+            base: BaseConfig::PriorSplit { fraction: 0.5, train: Box::default() },
+            facts: 64,
+            retain_tokens: 4_096,
+            memorize: Teaching::default(),
+            storage: Storage::F16,
+            selections: ["memory-delta", "random", "magnitude"].map(kind).to_vec(),
+            ratios: vec![0.001, 0.005, 0.01, 0.05, 0.1],
+            alphas: vec![0.0, 0.25, 0.5, 0.75, 1.0],
+            extrapolate: false,
+            unlearning: unlearning.map(|(name, it)| (name.to_owned(), it)).into(),
+            bases: vec![
+                AnyBase::default(),
+                ortho_linear::Int8::default().into(),
+                ortho_linear::Int4::default().into(),
+            ],
+        }
+    }
+}
+
+impl UnlearningConfig {
+    /// Reads a configuration and what overrides it, each `table.key=value`.
+    ///
+    /// # Errors
+    /// The offending key.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Error> {
+        let config: Self = read(text, overrides)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Alpha at each place of the sweep: 0 first, then what is configured.
+    ///
+    /// # Errors
+    /// One outside 0 to 1, unless extrapolations are asked for.
+    pub(super) fn alphas(&self) -> Result<Vec<Alpha>, Error> {
+        let new = if self.extrapolate { Alpha::extrapolated } else { Alpha::new };
+        let mut alphas = vec![Alpha::BASE];
+        for &alpha in &self.alphas {
+            let alpha = new(alpha).map_err(|error| Error::Config(format!("`alphas`: {error}")))?;
+            if !alphas.contains(&alpha) {
+                alphas.push(alpha);
+            }
+        }
+        alphas.sort_by(|a, b| a.get().total_cmp(&b.get()));
+        Ok(alphas)
+    }
+
+    /// A selection of `self.selections` at a ratio.
+    ///
+    /// # Errors
+    /// An unknown kind or key, or one without a ratio.
+    pub(super) fn selection(&self, place: usize, ratio: f64) -> Result<AnySelection, Error> {
+        let mut table = self.selections.get(place).cloned().unwrap_or_default();
+        table.insert("ratio".to_owned(), ratio.into());
+        table.try_into().map_err(|error: toml::de::Error| {
+            Error::Config(format!("`selections` {place}: {}", error.message()))
+        })
+    }
+
+    /// Errs at the first value that no study can have.
+    fn validate(&self) -> Result<(), Error> {
+        let lists = [
+            ("seeds", self.seeds.len()),
+            ("selections", self.selections.len()),
+            ("ratios", self.ratios.len()),
+            ("facts", self.facts),
+        ];
+        for (key, count) in lists {
+            if count == 0 {
+                return Err(Error::value(key, &0, "at least one"));
+            }
+        }
+        self.alphas()?;
+        for &ratio in &self.ratios {
+            if !(0.0..=1.0).contains(&ratio) {
+                return Err(Error::value("ratios", &ratio, "0 to 1"));
+            }
+            for place in 0..self.selections.len() {
+                self.selection(place, ratio)?;
+            }
+        }
+        for (name, teaching) in self.trainings() {
+            let table = format!("{name}.train");
+            teaching.train.validate(&table)?;
+            for (key, weight) in [("forget", teaching.forget), ("retain", teaching.retain)] {
+                if !weight.is_finite() {
+                    return Err(Error::value(&format!("{name}.{key}"), &weight, "a number"));
+                }
+            }
+            if (teaching.forget, teaching.retain) == (0.0, 0.0) {
+                return Err(Error::value(
+                    &name,
+                    &"a training without loss",
+                    "`forget` or `retain`",
+                ));
+            }
+        }
+        let plain = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+        let taken = ["base", "memorize", "pretrained", "memorized", ""];
+        let is_plain = |name: &&String| !taken.contains(&name.as_str()) && name.chars().all(plain);
+        match self.unlearning.keys().find(|it| !is_plain(it)) {
+            None => Ok(()),
+            Some(name) => {
+                let expected = "letters, digits, `-` and `_`, and no other folder of a run";
+                Err(Error::value("unlearning", name, expected))
+            }
+        }
+    }
+
+    /// Every training but that of the base, by the name of its table.
+    pub(super) fn trainings(&self) -> impl Iterator<Item = (String, &Teaching)> {
+        let first = [("memorize".to_owned(), &self.memorize)];
+        let others = self.unlearning.iter().map(|(name, it)| (format!("unlearning.{name}"), it));
+        first.into_iter().chain(others)
+    }
+}

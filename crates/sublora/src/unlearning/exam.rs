@@ -1,0 +1,176 @@
+//! What a model knows: losses on values of facts, and on held-out text.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use corpus::{Split, TokenFile};
+use gpt2_model::{PlainGpt2, TokenScores, score};
+
+use super::facts::{Facts, Sentence};
+use super::record::Measures;
+use crate::Error;
+use crate::blocks::Blocks;
+use crate::scoring::{Pace, Window, extend, score_windows};
+use crate::side_by_side::side_by_side;
+
+/// Sentences that are computed at a time.
+const SENTENCES: usize = 32;
+/// Batches that are computed side by side.
+const SIDE_BY_SIDE: usize = 2;
+/// Windows of held-out text that are computed at a time.
+const WINDOWS: usize = 8;
+
+/// Sentences side by side, padded at their end: attention is causal, so that no padding reaches a
+/// prediction.
+pub(super) struct Padded {
+    /// `[sentences, longest]`.
+    pub(super) tokens: Tensor<2, Int>,
+    /// Rows of the flattened hidden states that predict, `[predictions]`.
+    pub(super) rows: Tensor<1, Int>,
+    /// What they predict, outside any graph, `[predictions]`.
+    pub(super) targets: Tensor<1, Int>,
+}
+
+impl Padded {
+    /// Every token is predicted.
+    pub(super) fn whole<'a>(
+        sentences: impl Iterator<Item = &'a Sentence>,
+        device: &Device,
+    ) -> Self {
+        Self::of(sentences.map(|it| (it, 1..it.tokens.len())), device)
+    }
+
+    /// The values are predicted.
+    fn values<'a>(sentences: impl Iterator<Item = &'a Sentence>, device: &Device) -> Self {
+        Self::of(sentences.map(|it| (it, it.value.clone())), device)
+    }
+
+    fn of<'a>(
+        sentences: impl Iterator<Item = (&'a Sentence, std::ops::Range<usize>)>,
+        device: &Device,
+    ) -> Self {
+        let sentences: Vec<_> = sentences.collect();
+        let longest = sentences.iter().map(|(it, _)| it.tokens.len() - 1).max().unwrap_or(0);
+        let (mut tokens, mut rows, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        for (sentence, predicted) in &sentences {
+            let start = tokens.len();
+            let inputs = &sentence.tokens[..sentence.tokens.len() - 1];
+            tokens.extend(inputs.iter().map(|&it| i64::from(it)));
+            tokens.resize(start + longest, 0);
+            rows.extend(
+                predicted.clone().map(|it| i64::try_from(start + it - 1).unwrap_or(i64::MAX)),
+            );
+            targets.extend(predicted.clone().map(|it| i64::from(sentence.tokens[it])));
+        }
+        let (shape, count) = ([sentences.len(), longest], rows.len());
+        Self {
+            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+            rows: Tensor::from_data(TensorData::new(rows, [count]), device),
+            targets: Tensor::from_data(TensorData::new(targets, [count]), &device.clone().inner()),
+        }
+    }
+}
+
+/// What is known of the values of facts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Known {
+    /// Mean loss of their tokens, in nats.
+    pub(super) nats: f64,
+    /// Share of values all of whose tokens are the likeliest, each after the true ones.
+    pub(super) recall: f64,
+}
+
+/// How well `model` knows the values of `sentences`, of which there is at least one.
+///
+/// # Errors
+/// If the device fails, or a model whose logits are no numbers.
+pub(super) fn value_nats(model: &PlainGpt2, sentences: &[Sentence]) -> Result<Known, Error> {
+    let device = model.wte.weight.device();
+    let parts: Vec<&[Sentence]> = sentences.chunks(SENTENCES).collect();
+    let mut scores = TokenScores::default();
+    for parts in parts.chunks(SIDE_BY_SIDE) {
+        let models = vec![model.clone(); parts.len()];
+        let scored = side_by_side(models, |place, model| -> Result<_, Error> {
+            let Padded { tokens, rows, targets } = Padded::values(parts[place].iter(), &device);
+            let hidden = model.hidden(tokens);
+            let [batch, seq, d_model] = hidden.dims();
+            let hidden = hidden.reshape([batch * seq, d_model]).select(0, rows);
+            Ok(score(&model.head_factors(hidden), &targets)?)
+        });
+        for part in scored {
+            extend(&mut scores, part?);
+        }
+    }
+    let mut ranks = scores.rank.iter();
+    let mut is_known =
+        |it: &&Sentence| ranks.by_ref().take(it.value.len()).filter(|&&rank| rank > 0).count() == 0;
+    let known = sentences.iter().filter(|it| is_known(it)).count();
+    Ok(Known { nats: mean_nats(&scores), recall: known as f64 / sentences.len() as f64 })
+}
+
+fn mean_nats(scores: &TokenScores) -> f64 {
+    -scores.ln_p.iter().map(|&it| f64::from(it)).sum::<f64>() / scores.ln_p.len() as f64
+}
+
+/// Everything that a model is asked.
+pub(super) struct Exam<'a> {
+    facts: &'a Facts,
+    blocks: Blocks<'a>,
+    windows: Vec<Window>,
+}
+
+impl<'a> Exam<'a> {
+    /// On `facts`, and on the first documents of the validation split that have `tokens` predictions
+    /// together.
+    ///
+    /// # Errors
+    /// A split with fewer.
+    pub(super) fn new(
+        facts: &'a Facts,
+        corpus: &'a corpus::Corpus,
+        tokens: u64,
+        context: usize,
+    ) -> Result<Self, Error> {
+        let file: &TokenFile = corpus.split(Split::Val);
+        let all = (0..file.documents().len()).collect();
+        let blocks = Blocks::new(file, all, context, context);
+        let mut predictions = 0;
+        let of = |document| blocks.of_document(document).map(move |block| (document, block));
+        let is_wanted = |(_, block): &Window| {
+            let wanted = predictions < tokens;
+            predictions += block.end - block.start;
+            wanted
+        };
+        let windows = (0..blocks.documents()).flat_map(of).take_while(is_wanted).collect();
+        if predictions < tokens {
+            let expected = format!("at most {predictions}, the held-out tokens of the corpus");
+            return Err(Error::value("retain_tokens", &tokens, &expected));
+        }
+        Ok(Self { facts, blocks, windows })
+    }
+
+    /// Held-out tokens that are predicted.
+    pub(super) fn retain_tokens(&self) -> u64 {
+        self.windows.iter().map(|(_, block)| block.end - block.start).sum()
+    }
+
+    /// What `model` answers.
+    ///
+    /// # Errors
+    /// If the device fails, or a model whose logits are no numbers.
+    pub(super) fn take(&self, model: &PlainGpt2) -> Result<Measures, Error> {
+        let forget = value_nats(model, &self.facts.statements)?;
+        let paraphrase = value_nats(model, &self.facts.paraphrases)?;
+        let mut scores = TokenScores::default();
+        let pace = Pace { batch: WINDOWS, shards: SIDE_BY_SIDE };
+        score_windows(model, &self.blocks, &self.windows, pace, |_, part| {
+            extend(&mut scores, part);
+            Ok(())
+        })?;
+        Ok(Measures {
+            forget_nats: forget.nats,
+            recall: forget.recall,
+            paraphrase_nats: paraphrase.nats,
+            paraphrase_recall: paraphrase.recall,
+            retain_nats: mean_nats(&scores),
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! The linear layers of a GPT-2 as matrices on the host, and back.
+
+use std::collections::BTreeMap;
+
+use gpt2_model::{PlainGpt2, assign, parameters, read};
+use ortho_linear::{Alpha, Base, BaseKind, Coding, Matrix, Reference, Signals, Split, SplitConfig};
+use subspace_projectors::Layout;
+
+use crate::Error;
+
+/// The weights of the linear layers of every block.
+pub(super) fn layout(model: &PlainGpt2) -> Result<Layout, Error> {
+    let is_linear = |name: &str, shape: &[usize]| name.starts_with("h.") && shape.len() == 2;
+    let weights = parameters(model).into_iter().filter(|it| is_linear(&it.name, &it.shape));
+    Ok(Layout::new(weights.map(|it| (it.name, it.shape)))?)
+}
+
+/// A layer by its name, as it is stored.
+#[derive(Clone)]
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) reference: Reference,
+}
+
+impl Layer {
+    fn new(name: &str, values: &[f32], shape: &[usize], rule: &SplitConfig) -> Result<Self, Error> {
+        let named = |error| named(name, error);
+        let &[d_in, d_out] = shape else {
+            return Err(Error::Mismatch(format!("`{name}` is no matrix")));
+        };
+        let weights = Matrix::new(values, [d_in, d_out]).map_err(named)?;
+        let reference = rule.reference(weights).map_err(named)?;
+        Ok(Self { name: name.to_owned(), reference })
+    }
+}
+
+/// The layers of `model` as `rule` stores them.
+pub(super) fn stored(model: &PlainGpt2, rule: &SplitConfig) -> Result<Vec<Layer>, Error> {
+    let layout = layout(model)?;
+    let found = read(model, |name| layout.tensor(name).is_some())?;
+    let layers = found.iter().map(|(name, data)| {
+        let values: Vec<f32> = data.iter::<f32>().collect();
+        Layer::new(name, &values, data.shape().as_slice(), rule)
+    });
+    layers.collect()
+}
+
+/// Their weights.
+pub(super) fn values(layers: &[Layer]) -> Vec<Vec<f32>> {
+    layers.iter().map(|it| it.reference.matrix().values().to_vec()).collect()
+}
+
+/// `model` with `values` in the place of the weights of `layers`.
+pub(super) fn with_values(model: &PlainGpt2, layers: &[Layer], values: Vec<Vec<f32>>) -> PlainGpt2 {
+    let names = layers.iter().map(|it| it.name.as_str());
+    let mut values: BTreeMap<&str, Vec<f32>> = names.zip(values).collect();
+    assign(model.clone(), |name, _| values.remove(name))
+}
+
+/// An error of one of the layers.
+fn named(name: &str, error: ortho_linear::OrthoError) -> Error {
+    Error::Config(format!("`{name}`: {error}"))
+}
+
+/// Layers, each split in two.
+pub(super) struct Splits {
+    splits: Vec<Split>,
+    /// $\sum_M \Delta W^2 / \sum \Delta W^2$.
+    pub(super) captured: f64,
+}
+
+impl Splits {
+    /// What fine-tuning changed on a mask, from `before` to `after`, by a rule for each layer.
+    pub(super) fn new(
+        before: &[Layer],
+        after: &[Layer],
+        rule: impl Fn(&Layer) -> SplitConfig,
+    ) -> Result<Self, Error> {
+        let (mut splits, mut inside, mut whole) = (Vec::new(), 0.0, 0.0);
+        for (before, after) in before.iter().zip(after) {
+            let named = |error| named(&after.name, error);
+            let pairs =
+                after.reference.matrix().values().iter().zip(before.reference.matrix().values());
+            whole += pairs.map(|(&w, &w_0)| (f64::from(w) - f64::from(w_0)).powi(2)).sum::<f64>();
+            let signals = Signals::of(after.reference.matrix());
+            let signals = signals.with_pretrained(before.reference.matrix()).map_err(named)?;
+            let split = rule(after).split(&after.reference, &signals).map_err(named)?;
+            inside +=
+                split.outliers().values().iter().map(|&it| f64::from(it).powi(2)).sum::<f64>();
+            splits.push(split);
+        }
+        Ok(Self { splits, captured: if inside > 0.0 { inside / whole } else { 0.0 } })
+    }
+
+    /// Of all outlier streams.
+    pub(super) fn outlier_bytes(&self) -> u64 {
+        self.splits.iter().map(|it| it.outliers().bytes() as u64).sum()
+    }
+
+    /// The layers without what is on the masks.
+    pub(super) fn base(&self, layers: &[Layer], rule: &SplitConfig) -> Result<Vec<Layer>, Error> {
+        let base = |(layer, split): (&Layer, &Split)| {
+            let base = split.base().matrix();
+            Layer::new(&layer.name, base.values(), &base.shape(), rule)
+        };
+        layers.iter().zip(&self.splits).map(base).collect()
+    }
+
+    /// $B + \alpha O$ of each layer.
+    pub(super) fn at(&self, alpha: Alpha) -> Vec<Vec<f32>> {
+        self.splits.iter().map(|it| it.materialise(alpha)).collect()
+    }
+}
+
+/// Layers, each quantised.
+pub(super) struct Quantized(Vec<Base>);
+
+impl Quantized {
+    /// By a base kind.
+    pub(super) fn new(layers: &[Layer], kind: &dyn BaseKind) -> Result<Self, Error> {
+        let base = |it: &Layer| kind.encode(&it.reference).map_err(|error| named(&it.name, error));
+        Ok(Self(layers.iter().map(base).collect::<Result<_, _>>()?))
+    }
+
+    /// The weights of each layer.
+    pub(super) fn values(&self) -> Vec<Vec<f32>> {
+        self.0.iter().map(|it| it.matrix().values().to_vec()).collect()
+    }
+
+    /// Share of weights that are more than half a step of `from` away from it.
+    pub(super) fn moved(&self, from: &Self) -> f64 {
+        let (mut moved, mut all) = (0_usize, 0_usize);
+        for (ours, theirs) in self.0.iter().zip(&from.0) {
+            let d_out = theirs.channels().len();
+            let half_steps: Vec<f32> = theirs.channels().iter().map(half_step).collect();
+            let pairs = ours.matrix().values().iter().zip(theirs.matrix().values());
+            let is_moved = |(place, (a, b)): &(usize, (&f32, &f32))| {
+                (**a - **b).abs() > half_steps[place % d_out]
+            };
+            all += theirs.matrix().values().len();
+            moved += pairs.enumerate().filter(is_moved).count();
+        }
+        moved as f64 / all.max(1) as f64
+    }
+}
+
+/// Half of what codes of a channel are apart.
+fn half_step(channel: &ortho_linear::ChannelCoding) -> f32 {
+    let codes = match channel.coding {
+        Coding::Int4 => 14.0,
+        Coding::Int8 => 254.0,
+        Coding::Fp16 | Coding::Stored => return 0.0,
+    };
+    (channel.high - channel.low) / (2.0 * codes)
+}

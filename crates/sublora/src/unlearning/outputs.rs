@@ -1,0 +1,226 @@
+//! The files of a report: tables, and a page with charts.
+
+use std::path::Path;
+
+use report::{Axis, Look, Mark, Page, Reference, Section, Series, Size, Table, TableView, XyChart};
+use serde::{Deserialize, Serialize};
+
+use super::summary::{FORGOTTEN, Forgetting, UnlearningReport};
+use crate::Error;
+use crate::atomic::{self, FileError};
+
+/// What a person sees of a split.
+#[derive(Serialize, Deserialize)]
+struct Split {
+    mask: String,
+    #[serde(rename = "weights, %")]
+    ratio: f64,
+    #[serde(rename = "change, %")]
+    captured: Option<f64>,
+    alpha: Option<f64>,
+    #[serde(rename = "facts, perplexity")]
+    forget: f64,
+    #[serde(rename = "forgotten, %")]
+    forgotten: f64,
+    forgotten_sd: Option<f64>,
+    #[serde(rename = "recall, %")]
+    recall: f64,
+    #[serde(rename = "paraphrases, perplexity")]
+    paraphrase: f64,
+    #[serde(rename = "text, perplexity")]
+    retain: f64,
+    #[serde(rename = "text, change %")]
+    change: f64,
+    change_sd: Option<f64>,
+}
+
+/// What a person sees of a quantised model.
+#[derive(Serialize, Deserialize)]
+struct Quantized {
+    model: String,
+    base: String,
+    #[serde(rename = "recall, %")]
+    recall: f64,
+    recall_sd: Option<f64>,
+    #[serde(rename = "forgotten, %")]
+    forgotten: f64,
+    #[serde(rename = "facts, perplexity")]
+    forget: f64,
+    #[serde(rename = "text, perplexity")]
+    retain: f64,
+    #[serde(rename = "weights moved, %")]
+    moved: Option<f64>,
+}
+
+fn percent(share: f64) -> f64 {
+    share * 100.0
+}
+
+impl UnlearningReport {
+    /// Writes `report.html`, `sweep.csv` and `quantized.csv` to `folder`: all of them or none. Equal studies
+    /// are equal bytes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        let files = [
+            ("sweep.csv", Table::from_rows(&self.sweep())?.to_csv()?),
+            ("quantized.csv", Table::from_rows(&self.quantized())?.to_csv()?),
+            ("report.html", self.page()?.to_html().into_bytes()),
+        ];
+        std::fs::create_dir_all(folder).map_err(FileError::at("create", folder))?;
+        Ok(atomic::write_all(folder, &files)?)
+    }
+
+    fn page(&self) -> Result<Page, Error> {
+        let mut page = Page::new("Base and outliers: forgetting by alpha");
+        for finding in self.findings() {
+            page = page.summary(finding);
+        }
+        let mean = |value: &dyn Fn(&super::SeedRecord) -> f64| {
+            self.records.iter().map(value).sum::<f64>() / self.records.len() as f64
+        };
+        let tokens = mean(&|it| it.retain_tokens as f64);
+        Ok(page
+            .key_figure("seeds", self.records.len().to_string())
+            .key_figure("facts", self.config.facts.to_string())
+            .key_figure("held-out tokens", format!("{tokens:.0}"))
+            .key_figure("recall of the taught model", percent_of(mean(&|it| it.memorized.recall)))
+            .key_figure("recall before", percent_of(mean(&|it| it.pretrained.recall)))
+            .section(self.alpha_section())
+            .section(self.ratio_section()?)
+            .section(self.quantized_section()?))
+    }
+
+    /// A chart of facts and one of text for each ratio.
+    fn alpha_section(&self) -> Section {
+        let rows = self.sweep();
+        let mut section = Section::new("Perplexity against alpha").prose(
+            "At alpha = 1 every split is the taught model. At alpha = 0 it is without the changes on its \
+             mask. Means over the seeds, in log perplexity.",
+        );
+        for &ratio in &self.config.ratios {
+            for (what, value) in [
+                ("facts", (|it| it.forget_perplexity) as fn(&Forgetting) -> f64),
+                ("text", |it| it.retain_perplexity),
+            ] {
+                let series = self.masks().into_iter().enumerate().map(|(place, mask)| {
+                    let at = |it: &&Forgetting| it.model == mask && it.ratio == Some(ratio);
+                    let points = rows.iter().filter(at);
+                    let points = points.map(|it| (f64::from(it.alpha.unwrap_or(0.0)), value(it)));
+                    Series::new(&mask, Mark::LineAndPoints, points).look(Look::Number(place))
+                });
+                let mut chart = XyChart {
+                    title: format!("{what}, {} % of the weights", percent(ratio)),
+                    x: Axis::linear("alpha"),
+                    y: Axis::log(format!("perplexity of {what}")),
+                    series: series.collect(),
+                    size: Size::HALF,
+                    ..XyChart::default()
+                };
+                for (label, model) in [("untaught", "pretrained"), ("taught", "memorized")] {
+                    let quantized = self.quantized();
+                    if let Some(it) = quantized.iter().find(|it| it.model == model) {
+                        chart
+                            .references
+                            .push(Reference::Horizontal { at: value(it), label: label.into() });
+                    }
+                }
+                section = section.chart(chart.to_svg(), "");
+            }
+        }
+        section
+    }
+
+    fn ratio_section(&self) -> Result<Section, Error> {
+        let rows = self.sweep();
+        let base = |it: &&Forgetting| it.alpha == Some(0.0);
+        let series = self.masks().into_iter().enumerate().map(|(place, mask)| {
+            let points = rows.iter().filter(base).filter(|it| it.model == mask);
+            let points = points.map(|it| (percent(it.ratio.unwrap_or(0.0)), percent(it.forgotten)));
+            Series::new(&mask, Mark::LineAndPoints, points).look(Look::Number(place))
+        });
+        let chart = XyChart {
+            title: "Forgotten at alpha = 0".to_owned(),
+            x: Axis::log("weights on the mask, %"),
+            y: Axis::linear("forgotten, %"),
+            series: series.collect(),
+            references: vec![Reference::Horizontal {
+                at: percent(FORGOTTEN),
+                label: "asked for".to_owned(),
+            }],
+            size: Size::WIDE,
+        };
+        let shown = |it: &Forgetting| Split {
+            mask: it.model.clone(),
+            ratio: percent(it.ratio.unwrap_or(0.0)),
+            captured: it.captured.map(percent),
+            alpha: it.alpha.map(f64::from),
+            forget: it.forget_perplexity,
+            forgotten: percent(it.forgotten),
+            forgotten_sd: it.forgotten_sd.map(percent),
+            recall: percent(it.recall),
+            paraphrase: it.paraphrase_perplexity,
+            retain: it.retain_perplexity,
+            change: percent(it.retain_change),
+            change_sd: it.retain_change_sd.map(percent),
+        };
+        let table = |rows: Vec<Split>| -> Result<TableView, Error> {
+            let view = TableView::new(&Table::from_rows(&rows)?);
+            Ok(view
+                .spread("forgotten, %", "forgotten_sd")?
+                .spread("text, change %", "change_sd")?)
+        };
+        let at_base = table(rows.iter().filter(base).map(shown).collect())?;
+        let all = table(rows.iter().map(shown).collect())?;
+        Ok(Section::new("Size of the mask")
+            .prose("A mask of all weights is the untaught model: the upper end of what a split can forget.")
+            .chart(chart.to_svg(), "")
+            .table(at_base, "At alpha = 0: mean ± standard deviation over the seeds")
+            .details(Section::new("All alphas").table(all, "")))
+    }
+
+    fn quantized_section(&self) -> Result<Section, Error> {
+        let shown = |it: &Forgetting| Quantized {
+            model: label(it),
+            base: it.base.clone().unwrap_or_default(),
+            recall: percent(it.recall),
+            recall_sd: it.recall_sd.map(percent),
+            forgotten: percent(it.forgotten),
+            forget: it.forget_perplexity,
+            retain: it.retain_perplexity,
+            moved: it.moved.map(percent),
+        };
+        let rows: Vec<Quantized> = self.quantized().iter().map(shown).collect();
+        let view = TableView::new(&Table::from_rows(&rows)?).spread("recall, %", "recall_sd")?;
+        Ok(Section::new("Quantised after forgetting")
+            .prose(
+                "Splits are at alpha = 0. Weights moved are those more than half a step away from the \
+                 taught model quantised the same way: where nothing moved, nothing was unlearned.",
+            )
+            .table(view, "Mean ± standard deviation over the seeds"))
+    }
+
+    /// The selections, in order.
+    fn masks(&self) -> Vec<String> {
+        let mut masks: Vec<String> = Vec::new();
+        for row in self.sweep() {
+            if !masks.contains(&row.model) {
+                masks.push(row.model);
+            }
+        }
+        masks
+    }
+}
+
+fn percent_of(share: f64) -> String {
+    format!("{:.1} %", percent(share))
+}
+
+/// A model, with the size of its mask if it has one.
+pub(super) fn label(it: &Forgetting) -> String {
+    match it.ratio {
+        Some(ratio) => format!("{}, {} %", it.model, percent(ratio)),
+        None => it.model.clone(),
+    }
+}

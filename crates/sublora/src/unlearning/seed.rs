@@ -1,0 +1,222 @@
+//! One seed of a study.
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use counter_rng::Key;
+use gpt2_model::PlainGpt2;
+use ortho_linear::{AnySelection, Construction, SplitConfig};
+use serde::Serialize;
+
+use super::config::{Teaching, UnlearningConfig};
+use super::exam::Exam;
+use super::facts::Facts;
+use super::layers::{Layer, Quantized, Splits, layout, stored, values, with_values};
+use super::mixture::{Goal, Mixture};
+use super::record::{Measures, QuantizedRow, SeedRecord, SweepRow};
+use super::study::UnlearningStudy;
+use crate::run::Part;
+use crate::spec::{BaseIdentity, arrange};
+use crate::train::{Direct, Trainer};
+use crate::{Error, Run};
+
+/// What a seed works with.
+pub(super) struct Seed<'a> {
+    pub(super) study: &'a UnlearningStudy<'a>,
+    pub(super) seed: u64,
+    pub(super) folder: PathBuf,
+    /// The one that $M_0$ is the base of.
+    pub(super) run: Run<'a>,
+    pub(super) facts: Facts,
+    pub(super) identity: BaseIdentity,
+}
+
+/// What a checkpoint is of.
+#[derive(Serialize)]
+struct Spec<'a> {
+    corpus: corpus::Sha256Hash,
+    base: &'a BaseIdentity,
+    seed: u64,
+    facts: usize,
+    /// From the base on.
+    trainings: &'a [&'a Teaching],
+}
+
+/// The base beside what it was taught, both as stored.
+struct Pair<'a> {
+    rule: SplitConfig,
+    exam: Exam<'a>,
+    /// For what is not a linear layer, and never trained.
+    model: PlainGpt2,
+    before: Vec<Layer>,
+    after: Vec<Layer>,
+}
+
+/// A model to be quantised.
+struct Subject {
+    name: String,
+    ratio: Option<f64>,
+    layers: Vec<Layer>,
+}
+
+impl Pair<'_> {
+    fn ask(&self, values: Vec<Vec<f32>>) -> Result<Measures, Error> {
+        self.exam.take(&with_values(&self.model, &self.after, values))
+    }
+}
+
+impl Seed<'_> {
+    fn config(&self) -> &UnlearningConfig {
+        &self.study.config
+    }
+
+    /// Trains what is not trained yet, and measures everything.
+    pub(super) fn measured(&self, base: &PlainGpt2) -> Result<SeedRecord, Error> {
+        let config = self.config();
+        let exam =
+            Exam::new(&self.facts, self.study.corpus, config.retain_tokens, base.limits().1)?;
+        let memorize = &config.memorize;
+        let memorized = self.taught("memorize", &[memorize], base, Goal::Least)?;
+        let rule = SplitConfig { storage: config.storage, ..SplitConfig::default() };
+        let (before, after) = (stored(base, &rule)?, stored(&memorized, &rule)?);
+        let pair = Pair { rule, exam, model: base.valid(), before, after };
+        let pretrained = pair.ask(values(&pair.before))?;
+
+        let mut subjects = Vec::new();
+        for model in ["pretrained", "memorized"] {
+            let layers = if model == "pretrained" { &pair.before } else { &pair.after };
+            subjects.push(Subject { name: model.to_owned(), ratio: None, layers: layers.clone() });
+        }
+        for (name, teaching) in &config.unlearning {
+            let goal = Goal::Reach(pretrained.forget_nats);
+            let model = self.taught(name, &[memorize, teaching], &memorized, goal)?;
+            let layers = stored(&model, &pair.rule)?;
+            subjects.push(Subject { name: name.clone(), ratio: None, layers });
+        }
+        let (sweep, split) = self.sweep(&pair)?;
+        subjects.extend(split);
+        Ok(SeedRecord {
+            version: SeedRecord::VERSION,
+            seed: self.seed,
+            corpus: self.study.corpus.sha256(),
+            retain_tokens: pair.exam.retain_tokens(),
+            pretrained,
+            memorized: pair.ask(values(&pair.after))?,
+            sweep,
+            quantized: self.quantized(&pair, &subjects)?,
+        })
+    }
+
+    /// `model` after a training, the last of `trainings`: of the weights of its linear layers.
+    fn taught(
+        &self,
+        name: &str,
+        trainings: &[&Teaching],
+        model: &PlainGpt2,
+        goal: Goal,
+    ) -> Result<PlainGpt2, Error> {
+        let Some(&teaching) = trainings.last() else { return Ok(model.clone()) };
+        let layout = layout(model)?;
+        let model = arrange(model.clone(), &layout);
+        let spec = Spec {
+            corpus: self.study.corpus.sha256(),
+            base: &self.identity,
+            seed: self.seed,
+            facts: self.config().facts,
+            trainings,
+        };
+        let trainer = Trainer {
+            config: &teaching.train,
+            spec: toml::to_string(&spec).map_err(|error| Error::config(&error))?,
+            folder: self.folder.join(name),
+            now: self.study.now,
+            progress: self.study.progress,
+        };
+        let data = self.run.data(&teaching.train, Part::Certified)?;
+        let objective = Mixture { teaching, facts: &self.facts, goal };
+        let mut parameters = Direct::new(layout, &teaching.train);
+        let resume = Trainer::steps_taken(&trainer.folder)?.is_some();
+        Ok(trainer.run(name, model, &objective, &mut parameters, &data, resume)?.0)
+    }
+
+    /// Every selection, ratio and alpha; and, of the first selection, what is left at $\alpha = 0$.
+    fn sweep(&self, pair: &Pair<'_>) -> Result<(Vec<SweepRow>, Vec<Subject>), Error> {
+        let config = self.config();
+        let alphas = config.alphas()?;
+        let (mut rows, mut subjects) = (Vec::new(), Vec::new());
+        let count = config.selections.len() * config.ratios.len() * alphas.len();
+        self.study.progress.begin("measure splits", "models", count as u64);
+        for place in 0..config.selections.len() {
+            for &ratio in &config.ratios {
+                let selection = config.selection(place, ratio)?;
+                let rule = |layer: &Layer| SplitConfig {
+                    construction: Construction::Delta,
+                    selection: Some(self.drawn(selection.clone(), &layer.name)),
+                    ..pair.rule.clone()
+                };
+                let splits = Splits::new(&pair.before, &pair.after, rule)?;
+                for &alpha in &alphas {
+                    rows.push(SweepRow {
+                        selection: selection.name().to_owned(),
+                        ratio,
+                        captured: splits.captured,
+                        outlier_bytes: splits.outlier_bytes(),
+                        alpha: alpha.get(),
+                        measures: pair.ask(splits.at(alpha))?,
+                    });
+                    self.update(rows.len())?;
+                }
+                if place == 0 {
+                    let layers = splits.base(&pair.after, &pair.rule)?;
+                    let name = selection.name().to_owned();
+                    subjects.push(Subject { name, ratio: Some(ratio), layers });
+                }
+            }
+        }
+        self.study.progress.end();
+        Ok((rows, subjects))
+    }
+
+    /// A random mask is another one for each seed and layer.
+    fn drawn(&self, selection: AnySelection, layer: &str) -> AnySelection {
+        match selection {
+            AnySelection::Random(mut random) => {
+                let key = Key::from_seed(self.seed).derive("mask").derive(layer);
+                random.seed = key.index(random.seed).words(0).next().unwrap_or_default();
+                random.into()
+            }
+            other => other,
+        }
+    }
+
+    /// Every subject, quantised by every base kind.
+    fn quantized(&self, pair: &Pair<'_>, subjects: &[Subject]) -> Result<Vec<QuantizedRow>, Error> {
+        let bases = &self.config().bases;
+        let mut rows = Vec::new();
+        let count = bases.len() * subjects.len();
+        self.study.progress.begin("quantise and measure", "models", count as u64);
+        for kind in bases {
+            let memorized = Quantized::new(&pair.after, kind.as_dyn())?;
+            for Subject { name, ratio, layers } in subjects {
+                let quantized = Quantized::new(layers, kind.as_dyn())?;
+                rows.push(QuantizedRow {
+                    model: name.clone(),
+                    ratio: *ratio,
+                    base: kind.name().to_owned(),
+                    moved: quantized.moved(&memorized),
+                    measures: pair.ask(quantized.values())?,
+                });
+                self.update(rows.len())?;
+            }
+        }
+        self.study.progress.end();
+        Ok(rows)
+    }
+
+    fn update(&self, done: usize) -> Result<(), Error> {
+        match self.study.progress.update(done as u64, "") {
+            std::ops::ControlFlow::Continue(()) => Ok(()),
+            std::ops::ControlFlow::Break(()) => Err(Error::Interrupted),
+        }
+    }
+}

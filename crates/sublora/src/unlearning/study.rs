@@ -1,0 +1,144 @@
+//! The study itself: seed by seed, from pretraining to the last measurement.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use corpus::{Corpus, Tokenizer};
+use counter_rng::Key;
+
+use super::config::UnlearningConfig;
+use super::facts::Facts;
+use super::record::SeedRecord;
+use super::seed::Seed;
+use crate::atomic::{self, FileError};
+use crate::config::{BaseConfig, RunConfig, first_difference};
+use crate::{Error, Progress, Run};
+
+const CONFIG: &str = "unlearning.toml";
+
+/// A study in its folder.
+pub struct UnlearningStudy<'a> {
+    /// Everything it writes goes here.
+    pub folder: PathBuf,
+    /// What it does.
+    pub config: UnlearningConfig,
+    /// The text.
+    pub corpus: &'a Corpus,
+    /// That of the corpus.
+    pub tokenizer: &'a dyn Tokenizer,
+    /// Where it computes, without autodiff.
+    pub device: Device,
+    /// Its name, for the record.
+    pub device_name: String,
+    /// The clock, in seconds.
+    pub now: &'a (dyn Fn() -> f64 + Sync),
+    /// Who listens.
+    pub progress: &'a dyn Progress,
+}
+
+impl UnlearningStudy<'_> {
+    /// Does what is not done yet, and returns what all seeds measured. Goes on where an earlier call
+    /// stopped; a folder with another configuration is refused.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] with everything so far on disk, or what failed.
+    pub fn run(&self) -> Result<Vec<SeedRecord>, Error> {
+        self.open()?;
+        self.config.seeds.iter().map(|&seed| self.seed(seed)).collect()
+    }
+
+    /// The records of the seeds of the study in `folder` that are over, and how many are not.
+    ///
+    /// # Errors
+    /// No study there, or files that are not as they were written.
+    pub(super) fn read(folder: &Path) -> Result<(UnlearningConfig, Vec<SeedRecord>), Error> {
+        let path = folder.join(CONFIG);
+        if !path.exists() {
+            return Err(Error::Unfinished { folder: folder.to_owned(), what: "unlearning study" });
+        }
+        let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
+        let config = UnlearningConfig::parse(&text, &[])?;
+        let records = config.seeds.iter().map(|&seed| SeedRecord::find(&seed_folder(folder, seed)));
+        let records: Vec<_> = records.collect::<Result<_, _>>()?;
+        Ok((config, records.into_iter().flatten().collect()))
+    }
+
+    /// Makes the folder that of this study.
+    fn open(&self) -> Result<(), Error> {
+        let path = self.folder.join(CONFIG);
+        let config = self.recorded_config()?;
+        let table = |config| toml::Value::try_from(config).map_err(|error| Error::config(&error));
+        if path.exists() {
+            let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
+            let theirs = UnlearningConfig::parse(&text, &[])?;
+            return match first_difference(&table(&config)?, &table(&theirs)?) {
+                None => Ok(()),
+                Some(difference) => {
+                    Err(Error::OtherConfig { folder: self.folder.clone(), difference })
+                }
+            };
+        }
+        std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
+        let text = toml::to_string(&config).map_err(|error| Error::config(&error))?;
+        Ok(atomic::write(&path, text.as_bytes())?)
+    }
+
+    /// The configuration as it stands in the folder, where it is read from anywhere.
+    fn recorded_config(&self) -> Result<UnlearningConfig, Error> {
+        let mut config = self.config.clone();
+        if let BaseConfig::Checkpoint { path } = &mut config.base {
+            *path = std::path::absolute(&*path).map_err(FileError::at("find", path))?;
+        }
+        Ok(config)
+    }
+
+    fn seed(&self, seed: u64) -> Result<SeedRecord, Error> {
+        let folder = seed_folder(&self.folder, seed);
+        if let Some(record) = SeedRecord::find(&folder)? {
+            if record.corpus != self.corpus.sha256() {
+                let folder = folder.display();
+                let reason = format!("`{folder}` was measured on another corpus");
+                return Err(Error::Mismatch(reason));
+            }
+            return Ok(record);
+        }
+        let run = self.base_run(seed, &folder);
+        if let BaseConfig::PriorSplit { .. } = self.config.base {
+            run.pretrain_base(true)?;
+        }
+        let (base, shape, identity) = run.uncertified_base()?;
+        for (_, teaching) in self.config.trainings() {
+            teaching.train.validate_for(&shape)?;
+        }
+        let key = Key::from_seed(seed).derive("facts");
+        let facts = Facts::new(self.config.facts, self.tokenizer, shape.n_positions, key)?;
+        let seed = Seed { study: self, seed, folder, run, facts, identity };
+        let record = seed.measured(&base)?;
+        record.write(&seed.folder)?;
+        Ok(record)
+    }
+
+    /// The run that pretrains $M_0$.
+    fn base_run(&self, seed: u64, folder: &Path) -> Run<'_> {
+        let config = RunConfig {
+            seed,
+            model: self.config.model.clone(),
+            base: self.config.base.clone(),
+            train: self.config.memorize.train.clone(),
+            ..RunConfig::default()
+        };
+        Run {
+            folder: folder.join("base"),
+            config: Run::base_config(&config).unwrap_or(config),
+            corpus: self.corpus,
+            device: self.device.clone(),
+            device_name: self.device_name.clone(),
+            now: self.now,
+            progress: self.progress,
+        }
+    }
+}
+
+fn seed_folder(folder: &Path, seed: u64) -> PathBuf {
+    folder.join(format!("seed-{seed}"))
+}

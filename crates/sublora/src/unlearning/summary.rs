@@ -1,0 +1,258 @@
+//! Means over the seeds, and what they say.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::UnlearningConfig;
+use super::outputs::label;
+use super::record::{Measures, QuantizedRow, SeedRecord, SweepRow};
+use super::study::UnlearningStudy;
+use crate::Error;
+use crate::sweep::Spread;
+
+/// Which share of the facts has to be forgotten, and by how much the perplexity of text may change.
+pub(super) const FORGOTTEN: f64 = 0.5;
+pub(super) const RETAIN: f64 = 0.02;
+
+/// What all seeds of a study measured.
+pub struct UnlearningReport {
+    pub(super) config: UnlearningConfig,
+    pub(super) records: Vec<SeedRecord>,
+}
+
+/// A model beside $M_0$ and $M_1$: means over seeds, `_sd` their standard deviations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forgetting {
+    /// `kind` of the selection, or how else the model came to be.
+    pub model: String,
+    /// Share of the weights on the mask, where there is one.
+    pub ratio: Option<f64>,
+    /// The gain, where there is one.
+    pub alpha: Option<f32>,
+    /// `kind` of the base that quantises it; none for stored weights.
+    pub base: Option<String>,
+    /// How many.
+    pub seeds: usize,
+    /// $\exp L_F$, of the values of facts: the exponential of the mean.
+    pub forget_perplexity: f64,
+    /// $(L_F - L_F(M_1)) / (L_F(M_0) - L_F(M_1))$.
+    pub forgotten: f64,
+    /// Of `forgotten`.
+    pub forgotten_sd: Option<f64>,
+    /// Share of values recalled.
+    pub recall: f64,
+    /// Of `recall`.
+    pub recall_sd: Option<f64>,
+    /// $\exp L$ of the values after paraphrases.
+    pub paraphrase_perplexity: f64,
+    /// $\exp L_R$, of held-out text.
+    pub retain_perplexity: f64,
+    /// $\exp(L_R - L_R(M_1)) - 1$.
+    pub retain_change: f64,
+    /// Of `retain_change`.
+    pub retain_change_sd: Option<f64>,
+    /// Share of the energy of fine-tuning on the mask, where there is one.
+    pub captured: Option<f64>,
+    /// Bytes of outliers, where there are any.
+    pub outlier_bytes: Option<f64>,
+    /// Share of weights that quantise to another code than those of $M_1$.
+    pub moved: Option<f64>,
+}
+
+impl UnlearningReport {
+    /// Of the study in `folder`.
+    ///
+    /// # Errors
+    /// No study there, or none of its seeds over.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let (config, records) = UnlearningStudy::read(folder)?;
+        if records.is_empty() {
+            return Err(Error::Unfinished { folder: folder.to_owned(), what: "seed that is over" });
+        }
+        Ok(Self { config, records })
+    }
+
+    /// Seeds that are not over.
+    pub fn left_out(&self) -> usize {
+        self.config.seeds.len() - self.records.len()
+    }
+
+    /// Of every selection, ratio and alpha.
+    pub fn sweep(&self) -> Vec<Forgetting> {
+        let key = |it: &SweepRow| (it.selection.clone(), it.ratio.to_bits(), it.alpha.to_bits());
+        grouped(
+            &self.records,
+            |it| &it.sweep,
+            key,
+            |rows| {
+                let (_, first) = rows[0];
+                Forgetting {
+                    model: first.selection.clone(),
+                    ratio: Some(first.ratio),
+                    alpha: Some(first.alpha),
+                    captured: mean(rows, |it| it.captured),
+                    outlier_bytes: mean(rows, |it| it.outlier_bytes as f64),
+                    ..of(rows, |it| it.measures)
+                }
+            },
+        )
+    }
+
+    /// Of every base kind and model. At $\alpha = 0$ where there is a mask.
+    pub fn quantized(&self) -> Vec<Forgetting> {
+        let key =
+            |it: &QuantizedRow| (it.base.clone(), it.model.clone(), it.ratio.map(f64::to_bits));
+        grouped(
+            &self.records,
+            |it| &it.quantized,
+            key,
+            |rows| {
+                let (_, first) = rows[0];
+                Forgetting {
+                    model: first.model.clone(),
+                    ratio: first.ratio,
+                    alpha: first.ratio.map(|_| 0.0),
+                    base: Some(first.base.clone()),
+                    moved: mean(rows, |it| it.moved),
+                    ..of(rows, |it| it.measures)
+                }
+            },
+        )
+    }
+
+    /// What was measured, in sentences: the first selection against its controls, by the criterion that was
+    /// set before.
+    pub fn findings(&self) -> Vec<String> {
+        let sweep = self.sweep();
+        let at = |alpha: f32| sweep.iter().filter(move |it| it.alpha == Some(alpha));
+        let Some(subject) = sweep.first().map(|it| it.model.clone()) else { return Vec::new() };
+        let mut findings = vec![format!(
+            "Criterion, set before measuring: at alpha = 0 at least {} % of the way from the taught model \
+             back to the untaught one, in log perplexity of the facts; perplexity of text changed by less \
+             than {} %; and further back than with every control mask of the same size, by more than the \
+             standard deviation over seeds of either.",
+            FORGOTTEN * 100.0,
+            RETAIN * 100.0,
+        )];
+        for row in at(0.0).filter(|it| it.model == subject) {
+            let controls = at(0.0).filter(|it| it.model != subject && it.ratio == row.ratio);
+            findings.push(sentence(row, &controls.collect::<Vec<_>>()));
+        }
+        findings.extend(self.returning());
+        findings
+    }
+
+    /// What quantising brings back.
+    fn returning(&self) -> Option<String> {
+        let rows = self.quantized();
+        let first = rows.first()?.base.clone()?;
+        let others = rows.iter().filter(|it| it.base.as_ref() != Some(&first));
+        let most = others
+            .filter(|it| it.model != "memorized" && it.model != "pretrained")
+            .filter_map(|it| {
+                let same = |other: &&Forgetting| {
+                    other.base.as_ref() == Some(&first)
+                        && other.model == it.model
+                        && other.ratio == it.ratio
+                };
+                let before = rows.iter().find(same)?;
+                Some((it, before, it.recall - before.recall))
+            });
+        let (it, before, gain) = most.max_by(|a, b| a.2.total_cmp(&b.2))?;
+        let base = it.base.clone().unwrap_or_default();
+        Some(if gain > 0.0 {
+            format!(
+                "Quantising brings back most with {base} after {}: recall from {:.1} % ({first}) to {:.1} %.",
+                label(it),
+                before.recall * 100.0,
+                it.recall * 100.0,
+            )
+        } else {
+            "Quantising brings no fact back, whatever unlearned it.".to_owned()
+        })
+    }
+}
+
+/// Whether a mask does what was asked of it.
+pub(super) fn meets(row: &Forgetting, controls: &[&Forgetting]) -> bool {
+    let beats = |control: &&Forgetting| {
+        let spread = row.forgotten_sd.unwrap_or(0.0).max(control.forgotten_sd.unwrap_or(0.0));
+        row.forgotten - control.forgotten > spread
+    };
+    row.forgotten >= FORGOTTEN && row.retain_change.abs() < RETAIN && controls.iter().all(beats)
+}
+
+fn sentence(row: &Forgetting, controls: &[&Forgetting]) -> String {
+    let beside: Vec<String> =
+        controls.iter().map(|it| format!("{} {:.1} %", it.model, it.forgotten * 100.0)).collect();
+    format!(
+        "{} with {} % of the weights, {:.1} % of the change: {:.1} % forgotten (recall {:.1} %), text {:+.2} %; \
+         {}: {}.",
+        row.model,
+        row.ratio.unwrap_or(0.0) * 100.0,
+        row.captured.unwrap_or(0.0) * 100.0,
+        row.forgotten * 100.0,
+        row.recall * 100.0,
+        row.retain_change * 100.0,
+        beside.join(", "),
+        if meets(row, controls) { "meets the criterion" } else { "does not meet the criterion" },
+    )
+}
+
+/// Rows of the same key in every seed, in the order of the first.
+fn grouped<R, K: PartialEq>(
+    records: &[SeedRecord],
+    rows: impl Fn(&SeedRecord) -> &Vec<R>,
+    key: impl Fn(&R) -> K,
+    summary: impl Fn(&[(&SeedRecord, &R)]) -> Forgetting,
+) -> Vec<Forgetting> {
+    let Some(first) = records.first() else { return Vec::new() };
+    let same = |wanted: &R| -> Vec<_> {
+        let wanted = key(wanted);
+        let of = |it| rows(it).iter().filter(|row| key(row) == wanted).map(move |row| (it, row));
+        records.iter().flat_map(of).collect()
+    };
+    rows(first).iter().map(|row| summary(&same(row))).collect()
+}
+
+fn mean<R>(rows: &[(&SeedRecord, &R)], value: impl Fn(&R) -> f64) -> Option<f64> {
+    spread(rows, |_, row| value(row)).map(|it| it.mean)
+}
+
+fn spread<R>(rows: &[(&SeedRecord, &R)], value: impl Fn(&SeedRecord, &R) -> f64) -> Option<Spread> {
+    Spread::of(&rows.iter().map(|(record, row)| value(record, row)).collect::<Vec<_>>())
+}
+
+/// What does not depend on the kind of row.
+fn of<R>(rows: &[(&SeedRecord, &R)], measures: impl Fn(&R) -> Measures) -> Forgetting {
+    let none = Spread { mean: f64::NAN, deviation: None };
+    let spread = |value: &dyn Fn(&SeedRecord, Measures) -> f64| {
+        spread(rows, |record, row| value(record, measures(row))).unwrap_or(none)
+    };
+    let forgotten = spread(&|record, it| {
+        let [known, unknown] = [record.memorized, record.pretrained].map(|it| it.forget_nats);
+        (it.forget_nats - known) / (unknown - known)
+    });
+    let retain = spread(&|record, it| (it.retain_nats - record.memorized.retain_nats).exp_m1());
+    let recall = spread(&|_, it| it.recall);
+    Forgetting {
+        model: String::new(),
+        ratio: None,
+        alpha: None,
+        base: None,
+        seeds: rows.len(),
+        forget_perplexity: spread(&|_, it| it.forget_nats).mean.exp(),
+        forgotten: forgotten.mean,
+        forgotten_sd: forgotten.deviation,
+        recall: recall.mean,
+        recall_sd: recall.deviation,
+        paraphrase_perplexity: spread(&|_, it| it.paraphrase_nats).mean.exp(),
+        retain_perplexity: spread(&|_, it| it.retain_nats).mean.exp(),
+        retain_change: retain.mean,
+        retain_change_sd: retain.deviation,
+        captured: None,
+        outlier_bytes: None,
+        moved: None,
+    }
+}
