@@ -77,8 +77,8 @@ pub(crate) fn put_weights<M: Module>(model: M, layout: &Layout, theta: &[f32]) -
 }
 
 /// The gradient of the trained weights, flat: `[D]`. A weight that the loss does not reach has zero.
-pub(crate) fn flat_gradient(
-    model: &LoraGpt2,
+pub(crate) fn flat_gradient<M: Module>(
+    model: &M,
     layout: &Layout,
     grads: &GradientsParams,
 ) -> Result<Vec<f32>, Error> {

@@ -31,6 +31,7 @@
 mod config;
 mod exam;
 mod facts;
+mod fisher;
 mod layers;
 mod mixture;
 mod outputs;

@@ -26,8 +26,11 @@ pub struct UnlearningConfig {
     pub memorize: Teaching,
     /// The type that weights are stored in, and differences taken of.
     pub storage: Storage,
-    /// Masks to compare, without their `ratio`. The first is the one that is quantised, too.
+    /// Masks that may forget, without their `ratio`. They are quantised, too. What `fisher` is given is the
+    /// ratio of the information of the facts to that of text.
     pub selections: Vec<toml::Table>,
+    /// Masks of the same size to compare them with.
+    pub controls: Vec<toml::Table>,
     /// Shares of the weights of a layer that are outliers.
     pub ratios: Vec<f64>,
     /// What is measured at. 0 is always.
@@ -38,6 +41,13 @@ pub struct UnlearningConfig {
     pub unlearning: BTreeMap<String, Teaching>,
     /// Base kinds that models are quantised with.
     pub bases: Vec<AnyBase>,
+}
+
+/// A mask to be made of every layer.
+pub(super) struct Mask {
+    pub(super) selection: AnySelection,
+    pub(super) ratio: f64,
+    pub(super) is_control: bool,
 }
 
 /// A training on facts and text: $\ell = a\,L_F + b\,L_R$.
@@ -76,7 +86,8 @@ impl Default for UnlearningConfig {
             retain_tokens: 4_096,
             memorize: Teaching::default(),
             storage: Storage::F16,
-            selections: ["memory-delta", "random", "magnitude"].map(kind).to_vec(),
+            selections: vec![kind("memory-delta")],
+            controls: ["random", "magnitude"].map(kind).to_vec(),
             ratios: vec![0.001, 0.005, 0.01, 0.05, 0.1],
             alphas: vec![0.0, 0.25, 0.5, 0.75, 1.0],
             extrapolate: false,
@@ -118,16 +129,25 @@ impl UnlearningConfig {
         Ok(alphas)
     }
 
-    /// A selection of `self.selections` at a ratio.
+    /// Every mask, selection by selection, controls last. One of all weights is the same whatever selects it:
+    /// the first selection has it.
     ///
     /// # Errors
-    /// An unknown kind or key, or one without a ratio.
-    pub(super) fn selection(&self, place: usize, ratio: f64) -> Result<AnySelection, Error> {
-        let mut table = self.selections.get(place).cloned().unwrap_or_default();
-        table.insert("ratio".to_owned(), ratio.into());
-        table.try_into().map_err(|error: toml::de::Error| {
-            Error::Config(format!("`selections` {place}: {}", error.message()))
-        })
+    /// An unknown kind or key, or a selection without a ratio.
+    pub(super) fn masks(&self) -> Result<Vec<Mask>, Error> {
+        let mut masks = Vec::new();
+        for (place, table) in self.selections.iter().chain(&self.controls).enumerate() {
+            for &ratio in self.ratios.iter().filter(|&&it| place == 0 || it < 1.0) {
+                let mut table = table.clone();
+                table.insert("ratio".to_owned(), ratio.into());
+                let selection = table.try_into().map_err(|error: toml::de::Error| {
+                    let key = if place < self.selections.len() { "selections" } else { "controls" };
+                    Error::Config(format!("`{key}`: {}", error.message()))
+                })?;
+                masks.push(Mask { selection, ratio, is_control: place >= self.selections.len() });
+            }
+        }
+        Ok(masks)
     }
 
     /// Errs at the first value that no study can have.
@@ -148,10 +168,8 @@ impl UnlearningConfig {
             if !(0.0..=1.0).contains(&ratio) {
                 return Err(Error::value("ratios", &ratio, "0 to 1"));
             }
-            for place in 0..self.selections.len() {
-                self.selection(place, ratio)?;
-            }
         }
+        self.masks()?;
         for (name, teaching) in self.trainings() {
             let table = format!("{name}.train");
             teaching.train.validate(&table)?;

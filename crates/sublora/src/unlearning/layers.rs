@@ -70,20 +70,26 @@ pub(super) struct Splits {
 }
 
 impl Splits {
-    /// What fine-tuning changed on a mask, from `before` to `after`, by a rule for each layer.
+    /// What fine-tuning changed on a mask, from `before` to `after`, by a rule for each layer, which may
+    /// ask for Fisher information.
     pub(super) fn new(
         before: &[Layer],
         after: &[Layer],
+        fisher: Option<&[Vec<f32>]>,
         rule: impl Fn(&Layer) -> SplitConfig,
     ) -> Result<Self, Error> {
         let (mut splits, mut inside, mut whole) = (Vec::new(), 0.0, 0.0);
-        for (before, after) in before.iter().zip(after) {
+        for (place, (before, after)) in before.iter().zip(after).enumerate() {
             let named = |error| named(&after.name, error);
             let pairs =
                 after.reference.matrix().values().iter().zip(before.reference.matrix().values());
             whole += pairs.map(|(&w, &w_0)| (f64::from(w) - f64::from(w_0)).powi(2)).sum::<f64>();
             let signals = Signals::of(after.reference.matrix());
             let signals = signals.with_pretrained(before.reference.matrix()).map_err(named)?;
+            let signals = match fisher.and_then(|it| it.get(place)) {
+                Some(fisher) => signals.with_fisher(fisher).map_err(named)?,
+                None => signals,
+            };
             let split = rule(after).split(&after.reference, &signals).map_err(named)?;
             inside +=
                 split.outliers().values().iter().map(|&it| f64::from(it).powi(2)).sum::<f64>();

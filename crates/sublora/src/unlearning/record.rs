@@ -55,6 +55,8 @@ pub struct SeedRecord {
 pub struct SweepRow {
     /// `kind` of the selection.
     pub selection: String,
+    /// Whether it is there to be compared with.
+    pub is_control: bool,
     /// Share of the weights on the mask.
     pub ratio: f64,
     /// $\sum_M \Delta W^2 / \sum \Delta W^2$ over all layers: how much of the fine-tuning is on the mask.

@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use burn::module::Module;
 use counter_rng::Key;
 use gpt2_model::PlainGpt2;
-use ortho_linear::{AnySelection, Construction, SplitConfig};
+use ortho_linear::{Alpha, AnySelection, Construction, SplitConfig};
 use serde::Serialize;
 
-use super::config::{Teaching, UnlearningConfig};
+use super::config::{Mask, Teaching, UnlearningConfig};
 use super::exam::Exam;
 use super::facts::Facts;
+use super::fisher;
 use super::layers::{Layer, Quantized, Splits, layout, stored, values, with_values};
 use super::mixture::{Goal, Mixture};
 use super::record::{Measures, QuantizedRow, SeedRecord, SweepRow};
 use super::study::UnlearningStudy;
 use crate::run::Part;
 use crate::spec::{BaseIdentity, arrange};
-use crate::train::{Direct, Trainer};
+use crate::train::{Batch, Direct, Trainer};
 use crate::{Error, Run};
 
 /// What a seed works with.
@@ -50,6 +51,10 @@ struct Pair<'a> {
     model: PlainGpt2,
     before: Vec<Layer>,
     after: Vec<Layer>,
+    pretrained: Measures,
+    memorized: Measures,
+    /// Of the layers of `after`, if a selection asks for it.
+    fisher: Option<Vec<Vec<f32>>>,
 }
 
 /// A model to be quantised.
@@ -59,9 +64,38 @@ struct Subject {
     layers: Vec<Layer>,
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    fn new(
+        rule: SplitConfig,
+        exam: Exam<'a>,
+        base: &PlainGpt2,
+        memorized: &PlainGpt2,
+        fisher: Option<Vec<Vec<f32>>>,
+    ) -> Result<Self, Error> {
+        let (before, after) = (stored(base, &rule)?, stored(memorized, &rule)?);
+        let model = base.valid();
+        let ask = |layers: &[Layer]| exam.take(&with_values(&model, layers, values(layers)));
+        let (pretrained, memorized) = (ask(&before)?, ask(&after)?);
+        Ok(Self { rule, exam, model, before, after, pretrained, memorized, fisher })
+    }
+
     fn ask(&self, values: Vec<Vec<f32>>) -> Result<Measures, Error> {
         self.exam.take(&with_values(&self.model, &self.after, values))
+    }
+
+    /// The splits by a selection for each layer, by its name.
+    fn split(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
+        let rule = |layer: &Layer| SplitConfig {
+            construction: Construction::Delta,
+            selection: Some(selection(&layer.name)),
+            ..self.rule.clone()
+        };
+        Splits::new(&self.before, &self.after, self.fisher.as_deref(), rule)
+    }
+
+    fn at(&self, splits: &Splits, alpha: Alpha) -> Result<Measures, Error> {
+        // The same bits: that is verified when a split is made.
+        if alpha == Alpha::STORED { Ok(self.memorized) } else { self.ask(splits.at(alpha)) }
     }
 }
 
@@ -78,9 +112,8 @@ impl Seed<'_> {
         let memorize = &config.memorize;
         let memorized = self.taught("memorize", &[memorize], base, Goal::Least)?;
         let rule = SplitConfig { storage: config.storage, ..SplitConfig::default() };
-        let (before, after) = (stored(base, &rule)?, stored(&memorized, &rule)?);
-        let pair = Pair { rule, exam, model: base.valid(), before, after };
-        let pretrained = pair.ask(values(&pair.before))?;
+        let fisher = self.fisher(&memorized)?;
+        let pair = Pair::new(rule, exam, base, &memorized, fisher)?;
 
         let mut subjects = Vec::new();
         for model in ["pretrained", "memorized"] {
@@ -88,7 +121,7 @@ impl Seed<'_> {
             subjects.push(Subject { name: model.to_owned(), ratio: None, layers: layers.clone() });
         }
         for (name, teaching) in &config.unlearning {
-            let goal = Goal::Reach(pretrained.forget_nats);
+            let goal = Goal::Reach(pair.pretrained.forget_nats);
             let model = self.taught(name, &[memorize, teaching], &memorized, goal)?;
             let layers = stored(&model, &pair.rule)?;
             subjects.push(Subject { name: name.clone(), ratio: None, layers });
@@ -100,8 +133,8 @@ impl Seed<'_> {
             seed: self.seed,
             corpus: self.study.corpus.sha256(),
             retain_tokens: pair.exam.retain_tokens(),
-            pretrained,
-            memorized: pair.ask(values(&pair.after))?,
+            pretrained: pair.pretrained,
+            memorized: pair.memorized,
             sweep,
             quantized: self.quantized(&pair, &subjects)?,
         })
@@ -139,38 +172,48 @@ impl Seed<'_> {
         Ok(trainer.run(name, model, &objective, &mut parameters, &data, resume)?.0)
     }
 
-    /// Every selection, ratio and alpha; and, of the first selection, what is left at $\alpha = 0$.
-    fn sweep(&self, pair: &Pair<'_>) -> Result<(Vec<SweepRow>, Vec<Subject>), Error> {
+    /// What `fisher` selects by, layer by layer, if it is among the selections.
+    fn fisher(&self, memorized: &PlainGpt2) -> Result<Option<Vec<Vec<f32>>>, Error> {
         let config = self.config();
-        let alphas = config.alphas()?;
+        let is_fisher =
+            |table: &toml::Table| table.get("kind").and_then(|it| it.as_str()) == Some("fisher");
+        if !config.selections.iter().any(is_fisher) {
+            return Ok(None);
+        }
+        let layout = layout(memorized)?;
+        let model = arrange(memorized.clone(), &layout);
+        let data = self.run.data(&config.memorize.train, Part::Certified)?;
+        let device = model.wte.weight.device();
+        let window = |step| Batch::first_of(&data.train, step, 1, &device);
+        let text: Vec<Batch> = (0..self.facts.statements.len() as u64).map(window).collect();
+        let ratio = fisher::ratio(&model, &layout, &self.facts.statements, &text)?;
+        Ok(Some(layout.tensors().iter().map(|it| ratio[it.range()].to_vec()).collect()))
+    }
+
+    /// Every mask and alpha; and what is left at $\alpha = 0$, but of controls.
+    fn sweep(&self, pair: &Pair<'_>) -> Result<(Vec<SweepRow>, Vec<Subject>), Error> {
+        let (alphas, masks) = (self.config().alphas()?, self.config().masks()?);
         let (mut rows, mut subjects) = (Vec::new(), Vec::new());
-        let count = config.selections.len() * config.ratios.len() * alphas.len();
+        let count = masks.len() * alphas.len();
         self.study.progress.begin("measure splits", "models", count as u64);
-        for place in 0..config.selections.len() {
-            for &ratio in &config.ratios {
-                let selection = config.selection(place, ratio)?;
-                let rule = |layer: &Layer| SplitConfig {
-                    construction: Construction::Delta,
-                    selection: Some(self.drawn(selection.clone(), &layer.name)),
-                    ..pair.rule.clone()
-                };
-                let splits = Splits::new(&pair.before, &pair.after, rule)?;
-                for &alpha in &alphas {
-                    rows.push(SweepRow {
-                        selection: selection.name().to_owned(),
-                        ratio,
-                        captured: splits.captured,
-                        outlier_bytes: splits.outlier_bytes(),
-                        alpha: alpha.get(),
-                        measures: pair.ask(splits.at(alpha))?,
-                    });
-                    self.update(rows.len())?;
-                }
-                if place == 0 {
-                    let layers = splits.base(&pair.after, &pair.rule)?;
-                    let name = selection.name().to_owned();
-                    subjects.push(Subject { name, ratio: Some(ratio), layers });
-                }
+        for Mask { selection, ratio, is_control } in masks {
+            let splits = pair.split(|layer| self.drawn(selection.clone(), layer))?;
+            for &alpha in &alphas {
+                rows.push(SweepRow {
+                    selection: selection.name().to_owned(),
+                    is_control,
+                    ratio,
+                    captured: splits.captured,
+                    outlier_bytes: splits.outlier_bytes(),
+                    alpha: alpha.get(),
+                    measures: pair.at(&splits, alpha)?,
+                });
+                self.update(rows.len())?;
+            }
+            if !is_control {
+                let layers = splits.base(&pair.after, &pair.rule)?;
+                let name = selection.name().to_owned();
+                subjects.push(Subject { name, ratio: Some(ratio), layers });
             }
         }
         self.study.progress.end();

@@ -26,6 +26,8 @@ pub struct UnlearningReport {
 pub struct Forgetting {
     /// `kind` of the selection, or how else the model came to be.
     pub model: String,
+    /// Whether it is a mask to compare others with.
+    pub is_control: bool,
     /// Share of the weights on the mask, where there is one.
     pub ratio: Option<f64>,
     /// The gain, where there is one.
@@ -89,6 +91,7 @@ impl UnlearningReport {
                 let (_, first) = rows[0];
                 Forgetting {
                     model: first.selection.clone(),
+                    is_control: first.is_control,
                     ratio: Some(first.ratio),
                     alpha: Some(first.alpha),
                     captured: mean(rows, |it| it.captured),
@@ -121,12 +124,11 @@ impl UnlearningReport {
         )
     }
 
-    /// What was measured, in sentences: the first selection against its controls, by the criterion that was
+    /// What was measured, in sentences: the selections against their controls, by the criterion that was
     /// set before.
     pub fn findings(&self) -> Vec<String> {
         let sweep = self.sweep();
         let at = |alpha: f32| sweep.iter().filter(move |it| it.alpha == Some(alpha));
-        let Some(subject) = sweep.first().map(|it| it.model.clone()) else { return Vec::new() };
         let mut findings = vec![format!(
             "Criterion, set before measuring: at alpha = 0 at least {} % of the way from the taught model \
              back to the untaught one, in log perplexity of the facts; perplexity of text changed by less \
@@ -135,8 +137,8 @@ impl UnlearningReport {
             FORGOTTEN * 100.0,
             RETAIN * 100.0,
         )];
-        for row in at(0.0).filter(|it| it.model == subject) {
-            let controls = at(0.0).filter(|it| it.model != subject && it.ratio == row.ratio);
+        for row in at(0.0).filter(|it| !it.is_control) {
+            let controls = at(0.0).filter(|it| it.is_control && it.ratio == row.ratio);
             findings.push(sentence(row, &controls.collect::<Vec<_>>()));
         }
         findings.extend(self.returning());
@@ -238,6 +240,7 @@ fn of<R>(rows: &[(&SeedRecord, &R)], measures: impl Fn(&R) -> Measures) -> Forge
     let recall = spread(&|_, it| it.recall);
     Forgetting {
         model: String::new(),
+        is_control: false,
         ratio: None,
         alpha: None,
         base: None,
