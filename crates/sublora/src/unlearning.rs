@@ -39,6 +39,8 @@ mod record;
 mod seed;
 mod study;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Teaching, UnlearningConfig};
 pub use record::{Measures, QuantizedRow, SeedRecord, SweepRow};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::qat::{QatConfig, QatSuite};
+use crate::unlearning::UnlearningConfig;
 use crate::{Error, ScheduleStudy, SweepConfig};
 
 fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, String> {
@@ -23,6 +24,7 @@ fn every_configuration_of_the_repository_is_one() {
         let name = path.file_name().unwrap().to_string_lossy();
         let read = match () {
             () if name.starts_with("schedule-") => ScheduleStudy::parse(&text, &[]).map(drop),
+            () if name.starts_with("ortho-") => UnlearningConfig::parse(&text, &[]).map(drop),
             () if name.starts_with("qat-suite") => {
                 QatSuite::parse(&text, &[]).and_then(|suite| suite.runs(257)).map(drop)
             }

@@ -1,0 +1,161 @@
+//! Facts, losses on them, splits and codes.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use counter_rng::Key;
+use gpt2_model::{Gpt2Config, PlainGpt2, logits};
+use ortho_linear::{Alpha, AnyBase, AnySelection, Construction, MemoryDelta, SplitConfig};
+
+use super::super::exam::value_nats;
+use super::super::facts::{Facts, Sentence};
+use super::super::layers::{Quantized, Splits, stored, values, with_values};
+use super::*;
+
+fn model(seed: u64) -> PlainGpt2 {
+    let config = Gpt2Config {
+        vocab_size: 257,
+        n_positions: 48,
+        n_embd: 16,
+        n_layer: 1,
+        n_head: 2,
+        ..Gpt2Config::default()
+    };
+    PlainGpt2::random(&config, Key::from_seed(seed), &Device::default()).unwrap()
+}
+
+#[test]
+fn facts_end_in_their_values_and_follow_from_their_key() {
+    let tokenizer = bytes();
+    let facts = |seed| Facts::new(6, tokenizer.as_ref(), 48, Key::from_seed(seed)).unwrap();
+    let (first, again, other) = (facts(1), facts(1), facts(2));
+    assert_eq!(first.statements, again.statements);
+    assert_ne!(first.statements, other.statements);
+    let text = |it: &Sentence, range: std::ops::Range<usize>| -> String {
+        it.tokens[range].iter().map(|&it| char::from(u8::try_from(it).unwrap())).collect()
+    };
+    for (statement, paraphrase) in first.statements.iter().zip(&first.paraphrases) {
+        for it in [statement, paraphrase] {
+            assert_eq!(
+                (it.tokens[0], text(it, it.value.end..it.tokens.len())),
+                (256, ".".to_owned())
+            );
+        }
+        let [value, same] = [statement, paraphrase].map(|it| text(it, it.value.clone()));
+        assert_eq!(value, same);
+        // A space and four syllables; the space is part of the value.
+        assert!(value.len() == 9 && value.starts_with(' '), "{value}");
+    }
+    let statement = &first.statements[2];
+    assert!(text(statement, 1..statement.value.start).starts_with("The password of "));
+    let error = Facts::new(6, tokenizer.as_ref(), 12, Key::from_seed(1)).unwrap_err().to_string();
+    assert!(error.starts_with("`model.n_positions` is 12, expected at least "), "{error}");
+}
+
+/// Padded and in batches, sentences have the losses that they have alone.
+#[test]
+fn losses_of_values_are_those_of_a_softmax() {
+    let (model, tokenizer) = (model(1), bytes());
+    let facts = Facts::new(70, tokenizer.as_ref(), 48, Key::from_seed(1)).unwrap();
+    let known = value_nats(&model, &facts.statements).unwrap();
+    let (mut nats, mut count, mut recalled) = (0.0, 0, 0);
+    for it in &facts.statements {
+        let x: Vec<i64> = it.tokens.iter().map(|&it| it.into()).collect();
+        let x = Tensor::<2, Int>::from_data(
+            TensorData::new(x, [1, it.tokens.len()]),
+            &Device::default(),
+        );
+        let hidden = model.hidden(x).squeeze_dim::<2>(0);
+        let z: Vec<f64> = logits(&model.head_factors(hidden)).into_data().iter::<f64>().collect();
+        let mut all = true;
+        for place in it.value.clone() {
+            let z = &z[(place - 1) * 257..place * 257];
+            let target = z[it.tokens[place] as usize];
+            let sum: f64 = z.iter().map(|it| it.exp()).sum();
+            nats += sum.ln() - target;
+            count += 1;
+            all &= z.iter().all(|&it| it <= target);
+        }
+        recalled += usize::from(all);
+    }
+    let expected = nats / f64::from(count);
+    assert!((known.nats - expected).abs() < 1e-4, "{} {expected}", known.nats);
+    assert!((known.recall - recalled as f64 / 70.0).abs() < 1e-12);
+}
+
+fn change(ratio: f64) -> SplitConfig {
+    let selection = AnySelection::from(MemoryDelta { ratio, ..MemoryDelta::default() });
+    SplitConfig {
+        construction: Construction::Delta,
+        selection: Some(selection),
+        ..SplitConfig::default()
+    }
+}
+
+#[test]
+fn a_split_goes_from_what_was_taught_to_what_was_before() {
+    let rule = SplitConfig::default();
+    let [before, after] = [1, 2].map(|seed| stored(&model(seed), &rule).unwrap());
+    assert_eq!(before.len(), 4, "c_attn, c_proj, c_fc, c_proj");
+    let all = Splits::new(&before, &after, None, |_| change(1.0)).unwrap();
+    assert_eq!(all.at(Alpha::STORED), values(&after));
+    assert_eq!(all.at(Alpha::BASE), values(&before));
+    assert!((all.captured - 1.0).abs() < 1e-9);
+    // 48 + 16 + 64 + 64 channels of 16, 16, 16 and 64 inputs, 6 bytes each, and pointers.
+    let numbers = 48 * 16 + 16 * 16 + 64 * 16 + 16 * 64;
+    assert_eq!(all.outlier_bytes(), 6 * numbers + 4 * (49 + 17 + 65 + 17));
+
+    let some = Splits::new(&before, &after, None, |_| change(0.25)).unwrap();
+    let expected: f64 = {
+        let (mut inside, mut whole) = (0.0, 0.0);
+        for (before, after) in values(&before).into_iter().zip(values(&after)) {
+            let mut squares: Vec<f64> =
+                after.iter().zip(&before).map(|(a, b)| f64::from(a - b).powi(2)).collect();
+            squares.sort_by(|a, b| b.total_cmp(a));
+            whole += squares.iter().sum::<f64>();
+            inside += squares[..squares.len() / 4].iter().sum::<f64>();
+        }
+        inside / whole
+    };
+    assert!((some.captured - expected).abs() < 1e-6, "{} {expected}", some.captured);
+    let base = some.base(&after, &rule).unwrap();
+    assert_eq!(values(&base), some.at(Alpha::BASE));
+}
+
+#[test]
+fn weights_are_put_where_they_were_read() {
+    let rule = SplitConfig::default();
+    let [first, second] = [1, 2].map(|seed| stored(&model(seed), &rule).unwrap());
+    let moved = with_values(&model(1), &first, values(&second));
+    assert_eq!(values(&stored(&moved, &rule).unwrap()), values(&second));
+    let kept = gpt2_model::read(&moved, |name| name == "wte.weight").unwrap();
+    assert_eq!(kept, gpt2_model::read(&model(1), |name| name == "wte.weight").unwrap());
+}
+
+/// Half a step is the least that counts.
+#[test]
+fn what_stays_within_half_a_step_has_not_moved() {
+    let rule = SplitConfig::default();
+    let layers = stored(&model(1), &rule).unwrap();
+    let nudged = |factor: f32| {
+        let nudge = |it: Vec<f32>| -> Vec<f32> {
+            let most = it.iter().fold(0.0_f32, |most, it| most.max(it.abs()));
+            // The largest of a channel stays, so that its scale does.
+            it.iter().map(|w| if w.abs() < 0.2 * most { w + factor * most } else { *w }).collect()
+        };
+        let values = values(&layers).into_iter().map(nudge).collect();
+        stored(&with_values(&model(1), &layers, values), &rule).unwrap()
+    };
+    let moved = |kind: AnyBase, factor| {
+        let quantized = |layers: &[_]| Quantized::new(layers, kind.as_dyn()).unwrap();
+        quantized(&nudged(factor)).moved(&quantized(&layers))
+    };
+    let int4 = || AnyBase::from(ortho_linear::Int4::default());
+    let int8 = || AnyBase::from(ortho_linear::Int8::default());
+    assert_eq!(moved(int4(), 0.0), 0.0);
+    assert_eq!(moved(AnyBase::default(), 0.0), 0.0);
+    // About half of all weights are nudged, by 2 % of the largest: some in ten over a rounding edge of 4
+    // bits, which are 14 % apart, and nearly all by a step of 8 bits, .8 %.
+    let [coarse, fine, half] =
+        [moved(int4(), 0.02), moved(int8(), 0.02), moved(AnyBase::default(), 0.02)];
+    assert!(coarse > 0.02 && coarse < 0.2, "{coarse}");
+    assert!(fine > 0.3 && fine <= half && half < 0.6, "{fine} {half}");
+}
