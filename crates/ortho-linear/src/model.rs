@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{Matrix, Signals, SplitConfig};
 
-    fn plain() -> PlainGpt2 {
+    fn plain(device: &Device) -> PlainGpt2 {
         let config = Gpt2Config {
             vocab_size: 11,
             n_positions: 8,
@@ -143,7 +143,7 @@ mod tests {
             n_head: 2,
             ..Gpt2Config::default()
         };
-        PlainGpt2::random(&config, Key::from_seed(5), &Device::default()).unwrap()
+        PlainGpt2::random(&config, Key::from_seed(5), device).unwrap()
     }
 
     /// A base of 4 bits with half of the weights in the outliers, of two layers.
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn both_streams_of_a_model() {
-        let plain = plain();
+        let plain = plain(&Device::default());
         let splits = splits(&plain);
         let model = OrthoGpt2::with_splits(plain.clone(), &splits).unwrap();
         let names: Vec<String> = parameters(&model).into_iter().map(|it| it.name).collect();
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn outliers_are_trained_alone() {
-        let plain = plain();
+        let plain = plain(&Device::default().autodiff());
         let model = OrthoGpt2::with_splits(plain.clone(), &splits(&plain)).unwrap();
         let trained = |model: &OrthoGpt2| {
             let layers = model.streams().into_iter().map(|it| it.1.outliers.clone());
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn layers_that_are_none() {
-        let plain = plain();
+        let plain = plain(&Device::default());
         let mut splits = splits(&plain);
         let model = OrthoGpt2::with_splits(plain.clone(), &splits).unwrap();
         let expected = "`h.2.attn.c_attn` is no linear layer of the model, expected one of \

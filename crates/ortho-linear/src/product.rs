@@ -240,7 +240,6 @@ impl Stream<'_> {
 }
 
 /// Rows of `width` numbers, at most as many as lanes, as a tile `[width, lanes]`.
-#[multiversion(targets = "simd")]
 fn load(rows: &[f32], width: usize, lanes: usize, tile: &mut [f32]) {
     match lanes {
         1 => tile.copy_from_slice(rows),
@@ -249,9 +248,9 @@ fn load(rows: &[f32], width: usize, lanes: usize, tile: &mut [f32]) {
     }
 }
 
-/// Columns from `first` on of rows of `width` numbers.
-#[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
-#[inline(always)]
+/// Columns from `first` on of rows of `width` numbers. Never a part of a caller that is compiled for wide
+/// vectors: it would gather numbers one row apart, which takes longer than to move them one by one.
+#[inline(never)]
 fn load_columns<const L: usize>(rows: &[f32], width: usize, first: usize, tile: &mut [[f32; L]]) {
     for (part, tile) in tile.chunks_mut(COLUMNS).enumerate() {
         let start = first + part * COLUMNS;
@@ -263,9 +262,8 @@ fn load_columns<const L: usize>(rows: &[f32], width: usize, first: usize, tile: 
     }
 }
 
-/// Adds $\alpha$ times a tile to columns from `first` on.
-#[expect(clippy::inline_always, reason = "into each instruction set's copy of its caller")]
-#[inline(always)]
+/// Adds $\alpha$ times a tile to columns from `first` on. Not for wide vectors, as [`load_columns`].
+#[inline(never)]
 fn add_columns<const L: usize>(
     tile: &[[f32; L]],
     alpha: f32,
