@@ -1,5 +1,8 @@
 //! How much of the outlier stream is added.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::OrthoError;
 
 /// A number from 0, the base alone, to 1, the stored matrix.
@@ -35,6 +38,24 @@ impl Alpha {
     /// The number.
     pub fn get(self) -> f32 {
         self.0
+    }
+}
+
+/// The alpha of a layer. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedAlpha(Arc<AtomicU32>);
+
+impl SharedAlpha {
+    pub(crate) fn new(alpha: Alpha) -> Self {
+        Self(Arc::new(AtomicU32::new(alpha.0.to_bits())))
+    }
+
+    pub(crate) fn set(&self, alpha: Alpha) {
+        self.0.store(alpha.0.to_bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Alpha {
+        Alpha(f32::from_bits(self.0.load(Ordering::Relaxed)))
     }
 }
 

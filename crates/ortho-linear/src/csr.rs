@@ -1,89 +1,18 @@
 //! The outlier stream: a sparse matrix by output channel.
 //!
 //! # Definition
-//! Compressed rows of $O^\top$: the entries of output channel $o$ are those from `pointers[o]` to
-//! `pointers[o + 1]`, each a value and the input that it belongs to, inputs rising. Indices have 16 bits
-//! where there are at most $2^{16}$ inputs. Values are `f32`: in half precision, differences of weights
-//! in half precision are not exact.
+//! Compressed rows of $O^\top$: a [`Pattern`] and the value of each of its entries. Values are `f32`: in
+//! half precision, differences of weights in half precision are not exact.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use crate::matrix::{check_finite, check_len, numel};
-use crate::{Mask, OrthoError};
-
-/// Bits of an index of the outlier stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IndexWidth {
-    /// 16 where they reach, else 32.
-    #[default]
-    Auto,
-    /// 16, or an error.
-    U16,
-    /// 32.
-    U32,
-}
-
-/// Inputs of the entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Indices {
-    /// For at most 65,536 inputs.
-    U16(Vec<u16>),
-    /// For any number.
-    U32(Vec<u32>),
-}
-
-impl Indices {
-    /// `indices` in the narrowest type that `width` allows.
-    fn new(indices: Vec<u32>, d_in: usize, width: IndexWidth) -> Result<Self, OrthoError> {
-        let fits = d_in <= 1 << 16;
-        match width {
-            IndexWidth::U16 if !fits => Err(OrthoError::IndexOverflow { d_in }),
-            IndexWidth::U16 | IndexWidth::Auto if fits =>
-            {
-                #[expect(clippy::cast_possible_truncation, reason = "below 2^16")]
-                Ok(Self::U16(indices.into_iter().map(|it| it as u16).collect()))
-            }
-            _ => Ok(Self::U32(indices)),
-        }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::U16(indices) => indices.len(),
-            Self::U32(indices) => indices.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of an index.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::U16(_) => 2,
-            Self::U32(_) => 4,
-        }
-    }
-
-    /// The index of an entry.
-    pub(crate) fn get(&self, entry: usize) -> u32 {
-        match self {
-            Self::U16(indices) => indices[entry].into(),
-            Self::U32(indices) => indices[entry],
-        }
-    }
-}
+use crate::matrix::{check_finite, check_len};
+use crate::{Alpha, IndexWidth, Indices, Mask, OrthoError, Pattern};
 
 /// A sparse matrix `[d_in, d_out]`, stored by output channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Csr {
-    shape: [usize; 2],
-    pointers: Vec<u32>,
-    indices: Indices,
+    pattern: Arc<Pattern>,
     values: Vec<f32>,
 }
 
@@ -96,48 +25,18 @@ impl Csr {
     /// - indices, values: `[entries]`
     ///
     /// # Errors
-    /// [`OrthoError::Shape`], [`OrthoError::Length`], [`OrthoError::NotFinite`],
-    /// [`OrthoError::IndexOverflow`] for indices of 16 bits in a matrix beyond them,
-    /// [`OrthoError::Pointer`] for pointers that do not go from 0 to the number of entries, or fall, and
-    /// [`OrthoError::Index`] for indices of a channel that do not rise or lie outside the matrix.
+    /// As [`Pattern::from_parts`]; [`OrthoError::Length`] for values that are not one for each index, and
+    /// [`OrthoError::NotFinite`].
     pub fn from_parts(
         shape: [usize; 2],
         pointers: Vec<u32>,
         indices: Indices,
         values: Vec<f32>,
     ) -> Result<Self, OrthoError> {
-        numel(shape)?;
-        let [d_in, d_out] = shape;
-        check_len("`pointers`", pointers.len(), d_out + 1)?;
         check_len("`indices`", indices.len(), values.len())?;
         check_finite("outlier", &values)?;
-        if matches!(indices, Indices::U16(_)) && d_in > 1 << 16 {
-            return Err(OrthoError::IndexOverflow { d_in });
-        }
-        let wrong = |row: usize, expected: String| {
-            Err(OrthoError::Pointer { row, value: pointers[row], expected })
-        };
-        if pointers[0] != 0 {
-            return wrong(0, "0".to_owned());
-        }
-        if let Some(row) = pointers.windows(2).position(|pair| pair[1] < pair[0]) {
-            return wrong(row + 1, format!("at least {}", pointers[row]));
-        }
-        if pointers[d_out] as usize != values.len() {
-            return wrong(d_out, format!("{}, the number of entries", values.len()));
-        }
-        let csr = Self { shape, pointers, indices, values };
-        for row in 0..d_out {
-            let mut least = 0;
-            for entry in csr.entries(row) {
-                let value = csr.indices.get(entry);
-                if value < least || value as usize >= d_in {
-                    return Err(OrthoError::Index { entry, row, value, d_in });
-                }
-                least = value + 1;
-            }
-        }
-        Ok(csr)
+        let pattern = Arc::new(Pattern::from_parts(shape, pointers, indices)?);
+        Ok(Self { pattern, values })
     }
 
     /// `value` at every place of `mask`, in the order of the channels.
@@ -167,22 +66,28 @@ impl Csr {
             values[*next as usize] = value(place);
             *next += 1;
         }
-        Ok(Self { shape, pointers, indices: Indices::new(indices, d_in, width)?, values })
+        let indices = Indices::new(indices, d_in, width)?;
+        Ok(Self { pattern: Arc::new(Pattern::trusted(shape, pointers, indices)), values })
+    }
+
+    /// Where the entries are.
+    pub fn pattern(&self) -> &Arc<Pattern> {
+        &self.pattern
     }
 
     /// `[d_in, d_out]`.
     pub fn shape(&self) -> [usize; 2] {
-        self.shape
+        self.pattern.shape()
     }
 
     /// `[d_out + 1]`: where the entries of each channel begin, and the end.
     pub fn pointers(&self) -> &[u32] {
-        &self.pointers
+        self.pattern.pointers()
     }
 
     /// Input of each entry.
     pub fn indices(&self) -> &Indices {
-        &self.indices
+        self.pattern.indices()
     }
 
     /// Value of each entry.
@@ -190,19 +95,25 @@ impl Csr {
         &self.values
     }
 
-    /// Entries of an output channel.
-    pub(crate) fn entries(&self, row: usize) -> std::ops::Range<usize> {
-        self.pointers[row] as usize..self.pointers[row + 1] as usize
-    }
-
     /// Place in row-major order and value of every entry, channel by channel.
     pub fn iter(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
-        let d_out = self.shape[1];
-        (0..d_out).flat_map(move |row| {
-            self.entries(row).map(move |entry| {
-                (self.indices.get(entry) as usize * d_out + row, self.values[entry])
-            })
-        })
+        let d_out = self.shape()[1];
+        let places = self.pattern.places().map(move |[input, output]| input * d_out + output);
+        places.zip(self.values.iter().copied())
+    }
+
+    /// $y \mathrel{+}= \alpha\, x O$; [`Pattern::add_product`] with these values.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_product(
+        &self,
+        x: &[f32],
+        tokens: usize,
+        alpha: Alpha,
+        y: &mut [f32],
+    ) -> Result<(), OrthoError> {
+        self.pattern.add_product(&self.values, x, tokens, alpha, y)
     }
 }
 

@@ -165,6 +165,24 @@ pub enum OrthoError {
         /// Inputs of the matrix.
         d_in: usize,
     },
+    /// A layer that the model does not have.
+    #[error("`{name}` is no linear layer of the model, expected {expected}")]
+    NoSuchLayer {
+        /// As given.
+        name: String,
+        /// Those it has.
+        expected: String,
+    },
+    /// A split of another shape than the layer it is for.
+    #[error("the split of `{name}` is {found:?}, expected {expected:?} as the layer")]
+    LayerShape {
+        /// The layer.
+        name: String,
+        /// `[d_in, d_out]` of the split.
+        found: [usize; 2],
+        /// `[d_in, d_out]` of the layer.
+        expected: [usize; 2],
+    },
     /// An alpha that interpolates nothing.
     #[error("alpha is {alpha}, expected 0 to 1, or a finite number if extrapolation is asked for")]
     Alpha {

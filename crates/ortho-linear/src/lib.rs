@@ -15,8 +15,13 @@ mod csr;
 mod diagnosis;
 mod error;
 pub mod gaussian;
+#[cfg(feature = "flex")]
+mod host_stream;
+mod layer;
 mod mask;
 mod matrix;
+mod model;
+mod pattern;
 mod product;
 mod selection;
 mod split;
@@ -28,13 +33,16 @@ mod conformance;
 
 pub use alpha::Alpha;
 pub use base::*;
-pub use csr::{Csr, IndexWidth, Indices};
+pub use csr::Csr;
 pub use diagnosis::{
     Cause, ClipRule, Diagnosis, Estimate, RowClass, RuleError, Verdict, output_error,
 };
 pub use error::OrthoError;
+pub use layer::{OrthoLinear, Outliers};
 pub use mask::Mask;
 pub use matrix::{Matrix, Reference, Scope, Storage};
+pub use model::{OrthoGpt2, Streams};
+pub use pattern::{IndexWidth, Indices, Pattern};
 pub use selection::*;
 pub use split::{Construction, Inert, Split};
 pub use split_config::SplitConfig;
