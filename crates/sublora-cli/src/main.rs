@@ -24,8 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
 use crate::commands::{
-    Answer, certify, corpora, inspect, qat, quantize, quickstart, report, schedule, spectral,
-    sweep, train,
+    Answer, certify, corpora, inspect, ortho, qat, quantize, quickstart, report, schedule,
+    spectral, sweep, train,
 };
 use crate::failure::Failure;
 
@@ -35,21 +35,28 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("error: {}", failure.message);
-            eprintln!("\nhint: {}", failure.hint);
+            complain(&failure);
             ExitCode::from(if failure.interrupted { 130 } else { 2 })
         }
     }
 }
 
+fn complain(failure: &Failure) {
+    eprintln!("error: {}", failure.message);
+    eprintln!("\nhint: {}", failure.hint);
+}
+
 /// Prints an answer and passes on whether it is a yes. A reader who left, like `head`, is no failure.
-fn say(Answer { text, yes }: Answer) -> Result<bool, Failure> {
+fn say(Answer { text, yes, refusal }: Answer) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(error, "stdout has to take what is printed"))
         }
-        _ => Ok(yes),
+        _ => {
+            refusal.iter().for_each(complain);
+            Ok(yes)
+        }
     }
 }
 
@@ -67,6 +74,7 @@ fn run(args: &Args) -> Result<Answer, Failure> {
         Command::Generate(generate) => inspect::generate(args, generate),
         Command::Quantize(quantize) => quantize::run(args, quantize),
         Command::Spectral(spectral) => spectral::run(args, spectral),
+        Command::Ortho(command) => ortho::run(args, command),
         Command::Qat(command) => qat::run(args, command),
         Command::Schedule(command) => schedule::run(args, command),
         Command::List { what } => inspect::list(args, *what),

@@ -3,6 +3,7 @@
 pub(crate) mod certify;
 pub(crate) mod corpora;
 pub(crate) mod inspect;
+pub(crate) mod ortho;
 pub(crate) mod qat;
 pub(crate) mod qat_compare;
 pub(crate) mod quantize;
@@ -38,12 +39,19 @@ pub(crate) fn now() -> f64 {
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) yes: bool,
+    /// What is said on stderr after it, of a no that names what is wrong.
+    pub(crate) refusal: Option<Failure>,
 }
 
 impl Answer {
     /// The command did what it was asked for.
     pub(crate) fn done(text: impl Into<String>) -> Self {
-        Self { text: text.into(), yes: true }
+        Self { text: text.into(), yes: true, refusal: None }
+    }
+
+    /// The same as a no, for this reason.
+    pub(crate) fn refused(self, refusal: Failure) -> Self {
+        Self { yes: false, refusal: Some(refusal), ..self }
     }
 
     /// The same, as JSON.
