@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bounds",
             "corpus",
             "gpt2-model",
+            "ortho-linear",
             "precision-schedule",
             "quantizers",
             "report",

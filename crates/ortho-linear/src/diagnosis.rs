@@ -8,6 +8,10 @@
 //! else the steps. It is refused, too, if the error of outputs on isotropic inputs is not within a tenth of
 //! the error of the weights, of which it is an estimate: then the streams do not hold what they say.
 //!
+//! Inputs of a model are not isotropic: a few of them are loud, and what is lost there weighs more. Where such
+//! inputs are [given](Diagnosis::with_activations), the error of outputs on them has to be within the budget
+//! as well. A budget is about what the layer does, and neither figure bounds the other.
+//!
 //! The *shrinkage* $\langle W, W - B \rangle / \lVert W \rVert^2$ tells clipping from noise: what is clipped is
 //! aligned with the weights, so that the largest of them shrink in every layer, and rounding is not.
 
@@ -16,6 +20,8 @@ mod row_class;
 
 pub use clip_rule::{ClipRule, Estimate, RuleError};
 pub use row_class::RowClass;
+
+use std::fmt;
 
 use counter_rng::Key;
 use rayon::prelude::*;
@@ -28,7 +34,7 @@ use crate::{Inert, OrthoError, Reference, Split};
 const TOLERANCE: f64 = 0.1;
 
 /// The base of a split beside the stored matrix. Errors are relative.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// $\lVert W - B \rVert / \lVert W \rVert$.
     pub error: f64,
@@ -42,6 +48,8 @@ pub struct Diagnosis {
     pub shrinkage: f64,
     /// Of outputs, $\lVert xW - xB \rVert / \lVert xW \rVert$ on isotropic inputs.
     pub outputs: f64,
+    /// The same on inputs that the layer has in a model, if these were given.
+    pub activations: Option<f64>,
     /// Why alpha has no effect, if it has none.
     pub inert: Option<Inert>,
 }
@@ -60,8 +68,20 @@ pub enum Cause {
     Outputs,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clipping => "clipping",
+            Self::Steps => "steps",
+            Self::Mask => "mask",
+            Self::Outputs => "outputs",
+        })
+    }
+}
+
 /// Whether a layer may be replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Yes; alpha may still be inert.
     Pass,
@@ -116,15 +136,38 @@ impl Diagnosis {
             mask: relative(mask, whole),
             shrinkage: if whole > 0.0 { shrinkage / whole } else { 0.0 },
             outputs: output_error(reference, split, &x)?,
+            activations: None,
             inert: split.inert(),
         })
     }
 
-    /// Whether the error is within `budget`, a relative error, and outputs are what it says.
+    /// With the error of outputs on inputs that the layer has in a model.
+    ///
+    /// # Shapes
+    /// - x: `[tokens, d_in]`
+    ///
+    /// # Errors
+    /// As [`output_error`].
+    pub fn with_activations(
+        self,
+        reference: &Reference,
+        split: &Split,
+        x: &[f32],
+    ) -> Result<Self, OrthoError> {
+        Ok(Self { activations: Some(output_error(reference, split, x)?), ..self })
+    }
+
+    /// The larger of the errors that have to be within a budget: of the weights, and of outputs on the inputs of
+    /// a model.
+    pub fn largest_error(&self) -> f64 {
+        self.activations.map_or(self.error, |it| it.max(self.error))
+    }
+
+    /// Whether the errors are within `budget`, a relative error, and outputs are what that of the weights says.
     pub fn verdict(&self, budget: f64) -> Verdict {
         if (self.outputs - self.error).abs() > TOLERANCE * self.error {
             Verdict::Refuse(Cause::Outputs)
-        } else if self.error <= budget {
+        } else if self.largest_error() <= budget {
             Verdict::Pass
         } else if self.clipping > 0.5 * self.error {
             Verdict::Refuse(Cause::Clipping)

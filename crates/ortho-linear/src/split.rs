@@ -52,7 +52,8 @@ impl Construction {
 }
 
 /// Why alpha changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Inert {
     /// The mask is empty.
     EmptyMask,

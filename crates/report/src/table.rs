@@ -128,6 +128,30 @@ impl Table {
         Ok(())
     }
 
+    /// The same rows with these columns alone, in the order in which they are named. A name that no column has is
+    /// passed over.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> Self {
+        let place = |name: &&str| self.columns.iter().position(|it| it.name == *name);
+        self.at(&names.iter().filter_map(place).collect::<Vec<_>>())
+    }
+
+    /// The same without the columns in which every cell is empty.
+    #[must_use]
+    pub fn without_empty_columns(&self) -> Self {
+        let is_full = |place: &usize| self.rows.iter().any(|row| row[*place] != Cell::Empty);
+        self.at(&(0..self.columns.len()).filter(is_full).collect::<Vec<_>>())
+    }
+
+    /// The columns at these places, which are distinct.
+    fn at(&self, places: &[usize]) -> Self {
+        let row = |row: &Vec<Cell>| places.iter().map(|&it| row[it].clone()).collect();
+        Self {
+            columns: places.iter().map(|&it| self.columns[it].clone()).collect(),
+            rows: self.rows.iter().map(row).collect(),
+        }
+    }
+
     /// The columns, in order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
@@ -195,6 +219,20 @@ mod tests {
             vec![text("h.0"), text("too-few"), d, Cell::Empty, took, Cell::Boolean(true)]
         };
         assert_eq!(table.rows(), [cells(Cell::Float(0.5)), cells(Cell::Empty)]);
+    }
+
+    #[test]
+    fn some_of_the_columns() {
+        let table = Table::from_rows(&[row(None), row(None)]).unwrap();
+        let names = |table: &Table| -> Vec<String> {
+            table.columns().iter().map(|it| it.name.clone()).collect()
+        };
+        let few = table.only(&["done", "missing", "name", "D"]);
+        assert_eq!(names(&few), ["done", "name", "D"]);
+        let cells = [Cell::Boolean(true), Cell::Text("h.0".to_owned()), Cell::Empty];
+        assert_eq!(few.rows(), [cells.clone(), cells]);
+        assert_eq!(names(&few.without_empty_columns()), ["done", "name"]);
+        assert!(Table::from_rows::<Row>(&[]).unwrap().without_empty_columns().columns().is_empty());
     }
 
     #[test]

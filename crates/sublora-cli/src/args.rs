@@ -17,7 +17,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
-pub(crate) use ortho::{Ortho, OrthoSweep};
+pub(crate) use ortho::{Ortho, OrthoDiagnose, OrthoSweep};
 pub(crate) use qat::{
     Qat, QatCompare, QatCyclic, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain,
 };
@@ -73,17 +73,17 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Heavy-tailed spectra of a checkpoint's weights, before and after quantisation
     Spectral(Spectral),
+    /// Matrices as a base and the outliers that complete it
+    #[command(subcommand)]
+    Ortho(Ortho),
     /// Train a model that runs at several precisions
     #[command(subcommand)]
     Qat(Qat),
-    /// A base and outliers: what a split is worth
-    #[command(subcommand)]
-    Ortho(Ortho),
     /// What a precision schedule uses and costs
     #[command(subcommand)]
     Schedule(ScheduleCommand),
     /// Every tokenizer, projector, allocation, gate, codebook, training at several precisions,
-    /// distillation, precision schedule, grid, range, estimator and bound
+    /// distillation, precision schedule, grid, range, base, selection of outliers, estimator and bound
     List {
         /// Only this family
         what: Option<Family>,
@@ -396,6 +396,8 @@ pub(crate) enum Family {
     Schedules,
     Grids,
     Ranges,
+    Bases,
+    Selections,
     Estimators,
     Bounds,
 }

@@ -191,6 +191,47 @@ impl From<sublora::QuantizeError> for Failure {
     }
 }
 
+impl From<sublora::ortho::DiagnoseError> for Failure {
+    fn from(error: sublora::ortho::DiagnoseError) -> Self {
+        use sublora::ortho::DiagnoseError as Error;
+        use sublora::ortho_linear::OrthoError;
+        let hint = match &error {
+            Error::Text(error) => return error.into(),
+            Error::Weights(error) => weights_hint(error),
+            Error::NoMatrix(_) => "`--set embeddings=true` takes embeddings and output heads in",
+            Error::Unmatched { .. } | Error::OtherMatrix { .. } => {
+                "`--pretrained` names the checkpoint that was fine-tuned, with the same matrices and types"
+            }
+            Error::Tensor { source: OrthoError::Missing { needs, .. }, .. } => match *needs {
+                "the pretrained matrix" => "`--pretrained CHECKPOINT` gives it",
+                "the diagonal of the Hessian" => {
+                    "`--corpus DIR` lets a GPT-2 read, and the inputs of its layers give it"
+                }
+                _ => "no command measures it; `--select hessian` with `--corpus DIR` is next to it",
+            },
+            Error::Tensor { source: OrthoError::NotFinite { .. }, .. } => {
+                "`--skip NAME` leaves a mask alone; in a weight it means that training diverged"
+            }
+            Error::Tensor { source: OrthoError::NotExact { .. }, .. } => {
+                "`--storage f16` has differences that f32 can add"
+            }
+            Error::Tensor { source: OrthoError::Overflow { .. }, .. } => {
+                "`--storage bf16` and `f32` have the range of f32"
+            }
+            Error::File(_) => PATH,
+            Error::Interrupted => "the same command begins anew",
+            _ => "`sublora ortho diagnose --help` lists constructions, bases and selections",
+        };
+        let is_missing = match &error {
+            Error::Weights(error) => is_missing_weights(error),
+            Error::File(file) => file.source.kind() == ErrorKind::NotFound,
+            _ => false,
+        };
+        let interrupted = matches!(error, Error::Interrupted);
+        Self { is_missing, interrupted, ..Self::new(error, hint) }
+    }
+}
+
 impl From<&sublora::corpus::Error> for Failure {
     fn from(error: &sublora::corpus::Error) -> Self {
         use sublora::corpus::Error;

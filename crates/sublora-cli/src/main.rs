@@ -35,21 +35,28 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("error: {}", failure.message);
-            eprintln!("\nhint: {}", failure.hint);
+            complain(&failure);
             ExitCode::from(if failure.interrupted { 130 } else { 2 })
         }
     }
 }
 
+fn complain(failure: &Failure) {
+    eprintln!("error: {}", failure.message);
+    eprintln!("\nhint: {}", failure.hint);
+}
+
 /// Prints an answer and passes on whether it is a yes. A reader who left, like `head`, is no failure.
-fn say(Answer { text, yes }: Answer) -> Result<bool, Failure> {
+fn say(Answer { text, yes, refusal }: Answer) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(error, "stdout has to take what is printed"))
         }
-        _ => Ok(yes),
+        _ => {
+            refusal.iter().for_each(complain);
+            Ok(yes)
+        }
     }
 }
 

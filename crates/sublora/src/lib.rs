@@ -15,6 +15,7 @@ mod generate;
 mod held_out;
 mod json_record;
 mod metrics;
+pub mod ortho;
 mod paired;
 mod progress;
 pub mod qat;
@@ -35,7 +36,8 @@ pub mod unlearning;
 
 // The families of methods and the text side, for whoever lists or builds them.
 pub use {
-    bounds, corpus, precision_schedule, quantizers, spectral, subspace_projectors, weight_files,
+    bounds, corpus, ortho_linear, precision_schedule, quantizers, spectral, subspace_projectors,
+    weight_files,
 };
 
 pub use artifact::{Artifact, CodeLength};

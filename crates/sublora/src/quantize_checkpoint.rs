@@ -27,7 +27,7 @@ use weight_files::{Checkpoint, TensorInfo};
 
 pub use error::QuantizeError;
 pub use plan::{Orientation, Reason};
-pub(crate) use plan::{granularity_for, operand_of};
+pub(crate) use plan::{granularity_for, is_listed, matrix, operand_of};
 pub use report::{QuantizedCheckpoint, QuantizedTensor, UntouchedTensor};
 
 use crate::{Error, FileError, Progress};

@@ -12,12 +12,14 @@
 //! percentile is 1.96 $\sigma$ and always the smaller of the two, so that 5 % are clipped: 11.4 %, which no
 //! bits mend. It is here to be shown, and no base kind has it.
 
+use std::fmt;
+
 use quantizers::{BitWidth, Mse, Quantizer};
 use serde::{Deserialize, Serialize};
 
 use super::Cause;
 use crate::base::coding::{channel_errors, clipped};
-use crate::base::{Base, CodeWidth};
+use crate::base::{Base, CodeWidth, RangeRule};
 use crate::matrix::{energy, quantile, relative};
 use crate::{OrthoError, Reference, gaussian};
 
@@ -35,6 +37,27 @@ pub enum ClipRule {
     Quantile(f64),
     /// The smaller of the 95th percentile and three sigma: the published rule.
     PublishedMinimum,
+}
+
+impl fmt::Display for ClipRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absmax => f.write_str("absmax"),
+            Self::Mse => f.write_str("mse"),
+            Self::Sigma(k) => write!(f, "{k} sigma"),
+            Self::Quantile(p) => write!(f, "p{}", 100.0 * p),
+            Self::PublishedMinimum => f.write_str("min(p95, 3 sigma)"),
+        }
+    }
+}
+
+impl From<RangeRule> for ClipRule {
+    fn from(rule: RangeRule) -> Self {
+        match rule {
+            RangeRule::Absmax => Self::Absmax,
+            RangeRule::Mse => Self::Mse,
+        }
+    }
 }
 
 /// An error predicted for normal values, and the one there is.
@@ -66,6 +89,18 @@ impl ClipRule {
     /// Those that a diagnosis compares: what base kinds offer, and what was published.
     pub const ALL: [Self; 5] =
         [Self::Absmax, Self::Mse, Self::Sigma(3.0), Self::Quantile(0.995), Self::PublishedMinimum];
+
+    /// The bases that were published, each with its width: three sigma, the minimum, and the percentiles that were
+    /// tried one after the other where that had failed.
+    pub const PUBLISHED: [(Self, CodeWidth); 7] = [
+        (Self::Sigma(3.0), CodeWidth::Four),
+        (Self::PublishedMinimum, CodeWidth::Eight),
+        (Self::Quantile(0.90), CodeWidth::Eight),
+        (Self::Quantile(0.85), CodeWidth::Eight),
+        (Self::Quantile(0.80), CodeWidth::Eight),
+        (Self::Quantile(0.75), CodeWidth::Eight),
+        (Self::Quantile(0.70), CodeWidth::Eight),
+    ];
 
     /// $T$ of each output channel, `[d_out]`.
     ///

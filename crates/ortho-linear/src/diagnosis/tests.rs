@@ -145,6 +145,51 @@ fn one_rule_is_enough() {
     assert!(close(int4[0], 0.1501) && close(int4[1], 0.1135), "{int4:?}");
 }
 
+/// The published bases as a table of rules has them: which is refused at a budget of 10 %, and for what.
+#[test]
+fn every_published_base_is_refused_for_its_cause() {
+    let reference = normal(10, 64);
+    let found = ClipRule::PUBLISHED.map(|(rule, width)| {
+        let error = rule.error(&reference, width).unwrap();
+        let bits: u8 = width.into();
+        assert!(error.total.measured > 0.1, "{rule} at {bits} bits");
+        format!("{rule} at {bits} bits: {}", error.cause())
+    });
+    let expected = [
+        "3 sigma at 4 bits: steps",
+        "min(p95, 3 sigma) at 8 bits: clipping",
+        "p90 at 8 bits: clipping",
+        "p85 at 8 bits: clipping",
+        "p80 at 8 bits: clipping",
+        "p75 at 8 bits: clipping",
+        "p70 at 8 bits: clipping",
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(ClipRule::from(RangeRule::Mse).to_string(), "mse");
+}
+
+/// W = [1, 1/8] without its second weight: of the weights 1/8 / sqrt(1 + 1/64) = 12.4 % are lost. Where the second
+/// input is eight times the first, and of the same sign, it is half of the output.
+#[test]
+fn a_loud_input_counts_where_it_is_given() {
+    let weights = reference(&[1.0, 0.125], [2, 1]);
+    let mask = Mask::new(vec![1], [2, 1]).unwrap();
+    let split = Split::extract(&weights, &mask, IndexWidth::Auto).unwrap();
+    let key = Key::from_seed(3);
+    let found = Diagnosis::of(&weights, &split, 20_000, &key).unwrap();
+    assert!((found.error - 0.124_034_7).abs() < 1e-7, "{found:?}");
+    assert_eq!((found.activations, found.verdict(0.2)), (None, Verdict::Pass));
+    let heard = found.with_activations(&weights, &split, &[1.0, 8.0, -0.5, -4.0]).unwrap();
+    assert_eq!((heard.activations, heard.largest_error()), (Some(0.5), 0.5));
+    assert_eq!(heard.verdict(0.2), Verdict::Refuse(Cause::Mask));
+    assert_eq!(heard.verdict(0.5), Verdict::Pass);
+    // Quiet there, it does not excuse the weights.
+    let quiet = found.with_activations(&weights, &split, &[1.0, 0.0]).unwrap();
+    assert_eq!((quiet.activations, quiet.largest_error()), (Some(0.0), found.error));
+    assert_eq!(quiet.verdict(0.1), Verdict::Refuse(Cause::Mask));
+    assert!(found.with_activations(&weights, &split, &[1.0]).is_err());
+}
+
 #[test]
 fn predictions_hold_for_normal_channels() {
     let reference = normal(5, 512);

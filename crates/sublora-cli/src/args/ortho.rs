@@ -2,13 +2,118 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use sublora::ortho_linear::{AnyBase, AnySelection, Construction, Storage};
+
+use super::OrientationArg;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ortho {
+    /// What the base of each layer would do without its outliers; exit code 1 if one is refused
+    Diagnose(OrthoDiagnose),
     /// Teach a GPT-2 facts, split what that changed off, and measure what is left by alpha: beside masks of
     /// the same size and trainings that unlearn, and after quantising
     Sweep(OrthoSweep),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OrthoDiagnose {
+    /// A file, an index or a folder: safetensors, PyTorch, ONNX, NumPy
+    pub(crate) checkpoint: PathBuf,
+    /// TOML configuration, like `configs/ortho-diagnose.toml`; what follows overrides it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Relative error that a base may have alone: of its weights, and with a text of its outputs [0.05]
+    #[arg(long, value_name = "EPS")]
+    pub(crate) budget: Option<f64>,
+    /// What the base is where the outliers are [residual]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) construction: Option<ConstructionArg>,
+    /// How the base of `residual` is stored [fp16]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = PossibleValuesParser::new(AnyBase::NAMES).try_map(|name| {
+            AnyBase::all().into_iter().find(|it| it.name() == name).ok_or("unknown")
+        })
+    )]
+    pub(crate) base: Option<AnyBase>,
+    /// Which weights are outliers [those that the base leaves out, or magnitude]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = PossibleValuesParser::new(AnySelection::NAMES).try_map(|name| {
+            AnySelection::all().into_iter().find(|it| it.name() == name).ok_or("unknown")
+        })
+    )]
+    pub(crate) select: Option<AnySelection>,
+    /// Share of the weights that are outliers, of a selection that has one
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) ratio: Option<f64>,
+    /// The type that the stored weights are cast to [f16]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) storage: Option<StorageArg>,
+    /// The checkpoint before fine-tuning, for `delta` and `memory-delta`
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) pretrained: Option<PathBuf>,
+    /// Let a GPT-2 folder read windows of this corpus, and look at outputs on what its layers are given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: Option<PathBuf>,
+    /// Write tables and `report.html` here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print every rule for scales of every layer
+    #[arg(long)]
+    pub(crate) detail: bool,
+    /// Leave tensors of this name out, `*` for any text
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) skip: Vec<String>,
+    /// Which way round weights lie, as for `sublora quantize` [auto]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) orientation: Option<OrientationArg>,
+    /// Of random inputs and of the windows [0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Override a key of the configuration, for example split.base.range=mse
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConstructionArg {
+    Extract,
+    Clamp,
+    Delta,
+    Residual,
+}
+
+impl From<ConstructionArg> for Construction {
+    fn from(construction: ConstructionArg) -> Self {
+        match construction {
+            ConstructionArg::Extract => Self::Extract,
+            ConstructionArg::Clamp => Self::Clamp,
+            ConstructionArg::Delta => Self::Delta,
+            ConstructionArg::Residual => Self::Residual,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StorageArg {
+    F16,
+    Bf16,
+    F32,
+}
+
+impl From<StorageArg> for Storage {
+    fn from(storage: StorageArg) -> Self {
+        match storage {
+            StorageArg::F16 => Self::F16,
+            StorageArg::Bf16 => Self::Bf16,
+            StorageArg::F32 => Self::F32,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -5,6 +5,7 @@ use clap_complete::Shell;
 use sublora::Run;
 use sublora::bounds::AnyBound;
 use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
+use sublora::ortho_linear::{AnyBase, AnySelection};
 use sublora::precision_schedule::AnyPrecisionSchedule;
 use sublora::qat::{AnyDistillation, AnyQatMethod, QatRun};
 use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
@@ -101,7 +102,7 @@ pub(crate) fn tokenizer(
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {
-    let families: [(Family, Vec<(&str, &str)>); 12] = [
+    let families: [(Family, Vec<(&str, &str)>); 14] = [
         (
             Family::Tokenizers,
             AnyTokenizer::all().iter().map(|it| (it.name(), it.about())).collect(),
@@ -127,6 +128,11 @@ pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure>
         ),
         (Family::Grids, AnyGrid::all().iter().map(|it| (it.name(), it.about())).collect()),
         (Family::Ranges, AnyRange::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (Family::Bases, AnyBase::all().iter().map(|it| (it.name(), it.about())).collect()),
+        (
+            Family::Selections,
+            AnySelection::all().iter().map(|it| (it.name(), it.about())).collect(),
+        ),
         (
             Family::Estimators,
             AnyEstimator::all().iter().map(|it| (it.name(), it.about())).collect(),

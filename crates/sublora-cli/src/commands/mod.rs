@@ -40,12 +40,19 @@ pub(crate) fn now() -> f64 {
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) yes: bool,
+    /// What is said on stderr after it, of a no that names what is wrong.
+    pub(crate) refusal: Option<Failure>,
 }
 
 impl Answer {
     /// The command did what it was asked for.
     pub(crate) fn done(text: impl Into<String>) -> Self {
-        Self { text: text.into(), yes: true }
+        Self { text: text.into(), yes: true, refusal: None }
+    }
+
+    /// The same as a no, for this reason.
+    pub(crate) fn refused(self, refusal: Failure) -> Self {
+        Self { yes: false, refusal: Some(refusal), ..self }
     }
 
     /// The same, as JSON.

@@ -56,7 +56,7 @@ fn trained(
     if test_range {
         let (tested, verdict) = run.between_tested_widths()?;
         if verdict.range.is_err() {
-            return Ok(Answer { text: told(&verdict), yes: false });
+            return Ok(Answer { yes: false, ..Answer::done(told(&verdict)) });
         }
         eprintln!("{}", told(&verdict));
         run = tested;
@@ -144,7 +144,7 @@ fn range_test(args: &Args, test: &QatRangeTest) -> Result<Answer, Failure> {
     } else {
         told(&verdict)
     };
-    Ok(Answer { text, yes: verdict.range.is_ok() })
+    Ok(Answer { yes: verdict.range.is_ok(), ..Answer::done(text) })
 }
 
 fn as_json(verdict: &Verdict) -> serde_json::Value {

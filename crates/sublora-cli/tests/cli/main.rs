@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod messages;
+mod ortho;
 mod qat;
 mod qat_compare;
 mod spectral;

@@ -45,6 +45,8 @@ fn help() {
         "generate --help",
         "quantize --help",
         "spectral --help",
+        "ortho --help",
+        "ortho diagnose --help",
         "schedule table --help",
         "schedule plot --help",
     ];

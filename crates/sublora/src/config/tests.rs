@@ -1,6 +1,7 @@
 //! What a configuration file may say, and what is said to who gets it wrong.
 
 use super::*;
+use crate::ortho::OrthoDiagnosis;
 use crate::qat::{QatConfig, QatSuite};
 use crate::unlearning::UnlearningConfig;
 use crate::{Error, ScheduleStudy, SweepConfig};
@@ -24,7 +25,8 @@ fn every_configuration_of_the_repository_is_one() {
         let name = path.file_name().unwrap().to_string_lossy();
         let read = match () {
             () if name.starts_with("schedule-") => ScheduleStudy::parse(&text, &[]).map(drop),
-            () if name.starts_with("ortho-") => UnlearningConfig::parse(&text, &[]).map(drop),
+            () if name.starts_with("ortho-diagnose") => OrthoDiagnosis::parse(&text, &[]).map(drop),
+            () if name.starts_with("ortho-sweep") => UnlearningConfig::parse(&text, &[]).map(drop),
             () if name.starts_with("qat-suite") => {
                 QatSuite::parse(&text, &[]).and_then(|suite| suite.runs(257)).map(drop)
             }

@@ -94,23 +94,39 @@ pub(super) enum Plan {
 impl QuantizeCheckpoint {
     /// With the orientation resolved.
     pub(super) fn plan(&self, tensor: &TensorInfo) -> Plan {
-        let name = &tensor.name;
-        if self.skip.iter().any(|pattern| name_matches(pattern, name)) {
+        if is_listed(&self.skip, &tensor.name) {
             return Plan::Leave(Reason::Listed);
         }
         let Some(float) = FloatType::of(&tensor.dtype) else {
             return Plan::Leave(Reason::ElementType);
         };
-        let [rows, cols] = tensor.shape[..] else { return Plan::Leave(Reason::NotAMatrix) };
-        if rows < 2 || cols < 2 {
-            return Plan::Leave(Reason::Thin);
+        match matrix(tensor, self.quantize_embeddings, self.orientation) {
+            Ok((operand, shape)) => Plan::Quantize { float, operand, shape },
+            Err(reason) => Plan::Leave(reason),
         }
-        if is_embedding(name) && !self.quantize_embeddings {
-            return Plan::Leave(Reason::Embedding);
-        }
-        let operand = operand_of(name, self.orientation);
-        Plan::Quantize { float, operand, shape: [rows, cols] }
     }
+}
+
+/// Whether one of these patterns matches the name of a tensor.
+pub(crate) fn is_listed(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| name_matches(pattern, name))
+}
+
+/// Which way round a tensor lies if it is the matrix of a layer, and its `[rows, cols]`; for an orientation
+/// that is resolved.
+pub(crate) fn matrix(
+    tensor: &TensorInfo,
+    with_embeddings: bool,
+    orientation: Orientation,
+) -> Result<(Operand, [usize; 2]), Reason> {
+    let [rows, cols] = tensor.shape[..] else { return Err(Reason::NotAMatrix) };
+    if rows < 2 || cols < 2 {
+        return Err(Reason::Thin);
+    }
+    if is_embedding(&tensor.name) && !with_embeddings {
+        return Err(Reason::Embedding);
+    }
+    Ok((operand_of(&tensor.name, orientation), [rows, cols]))
 }
 
 /// Which way round the matrix of this name lies, for an orientation that is resolved.

@@ -202,7 +202,7 @@ impl SpectralReport {
             .into_iter()
             .filter(|it| subsets.replicates > 0 || !SUBSETS.contains(it))
             .collect();
-        let changes = without_originals(&tables::chosen(rows, &shown)?)?;
+        let changes = without_originals(&rows.only(&shown))?;
         let prose = format!(
             "Each matrix was also given Gaussian noise of the norm of its quantisation error, {} \
              times. noise_mean and noise_sd are the exponents of these; p_adj is the \
@@ -236,7 +236,7 @@ impl SpectralReport {
              line. The dashed line upwards is the threshold xmin of the original, from which on it was \
              fitted.",
         );
-        let shown = tables::chosen(rows, &SHOWN)?;
+        let shown = rows.only(&SHOWN);
         let mut cells = shown.rows().iter().cloned();
         for matrix in &self.matrices {
             let mut table = Table::new(shown.columns().to_vec())?;

@@ -116,19 +116,6 @@ fn beside<const N: usize>(tables: &[Table; N]) -> Result<Table, SpectralError> {
     Ok(all)
 }
 
-/// The table of a few columns for a person: names and the column they come from.
-pub(super) fn chosen(table: &Table, columns: &[&str]) -> Result<Table, SpectralError> {
-    let places: Vec<usize> = columns
-        .iter()
-        .filter_map(|name| table.columns().iter().position(|it| it.name == *name))
-        .collect();
-    let mut few = Table::new(places.iter().map(|&it| table.columns()[it].clone()).collect())?;
-    for row in table.rows() {
-        few.push(places.iter().map(|&it| row[it].clone()).collect())?;
-    }
-    Ok(few)
-}
-
 /// A table of figures that have names.
 pub(super) fn named(
     head: [&str; 2],
