@@ -7,6 +7,7 @@ use corpus::{Corpus, Tokenizer};
 use counter_rng::Key;
 
 use super::config::UnlearningConfig;
+use super::exam::Exam;
 use super::facts::Facts;
 use super::record::SeedRecord;
 use super::seed::Seed;
@@ -43,6 +44,7 @@ impl UnlearningStudy<'_> {
     /// # Errors
     /// [`Error::Interrupted`] with everything so far on disk, or what failed.
     pub fn run(&self) -> Result<Vec<SeedRecord>, Error> {
+        self.rehearse()?;
         self.open()?;
         self.config.seeds.iter().map(|&seed| self.seed(seed)).collect()
     }
@@ -61,6 +63,24 @@ impl UnlearningStudy<'_> {
         let records = config.seeds.iter().map(|&seed| SeedRecord::find(&seed_folder(folder, seed)));
         let records: Vec<_> = records.collect::<Result<_, _>>()?;
         Ok((config, records.into_iter().flatten().collect()))
+    }
+
+    /// Finds what is wrong with the configuration before anything is written.
+    fn rehearse(&self) -> Result<(), Error> {
+        for &seed in &self.config.seeds {
+            let shape = self.base_run(seed, &self.folder).uncertified_shape()?;
+            for (_, teaching) in self.config.trainings() {
+                teaching.train.validate_for(&shape)?;
+            }
+            let facts = self.facts(seed, shape.n_positions)?;
+            Exam::new(&facts, self.corpus, self.config.retain_tokens, shape.n_positions)?;
+        }
+        Ok(())
+    }
+
+    fn facts(&self, seed: u64, context: usize) -> Result<Facts, Error> {
+        let key = Key::from_seed(seed).derive("facts");
+        Facts::new(self.config.facts, self.tokenizer, context, key)
     }
 
     /// Makes the folder that of this study.
@@ -107,11 +127,7 @@ impl UnlearningStudy<'_> {
             run.pretrain_base(true)?;
         }
         let (base, shape, identity) = run.uncertified_base()?;
-        for (_, teaching) in self.config.trainings() {
-            teaching.train.validate_for(&shape)?;
-        }
-        let key = Key::from_seed(seed).derive("facts");
-        let facts = Facts::new(self.config.facts, self.tokenizer, shape.n_positions, key)?;
+        let facts = self.facts(seed, shape.n_positions)?;
         let seed = Seed { study: self, seed, folder, run, facts, identity };
         let record = seed.measured(&base)?;
         record.write(&seed.folder)?;

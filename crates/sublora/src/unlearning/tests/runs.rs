@@ -125,12 +125,12 @@ fn settings_that_no_study_can_have() {
 }
 
 #[test]
-fn text_that_is_too_short_is_refused_before_anything_is_trained() {
+fn text_that_is_too_short_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (corpus, tokenizer) = (text(dir.path()), bytes());
     let config = config(&["retain_tokens=1000000"]);
     let study = study(dir.path(), config, &corpus, tokenizer.as_ref(), &());
     let error = study.run().unwrap_err().to_string();
     assert!(error.starts_with("`retain_tokens` is 1000000, expected at most "), "{error}");
-    assert!(!dir.path().join("study/seed-1/memorize").exists());
+    assert!(!dir.path().join("study").exists());
 }
