@@ -12,6 +12,9 @@
 //! ascent on $F$, the same with text to retain, fine-tuning on text alone; each stops where the loss on $F$ is
 //! closest to that of $M_0$.
 //!
+//! The other way round, facts are *taught to the outliers alone*: a mask is drawn first, the base is $M_0$ and
+//! stays it, and $\alpha = 0$ forgets to the bit. What is measured is how much they learn.
+//!
 //! *Quantise after forgetting*: the linear layers of each model are quantised, and the losses measured again.
 //! Beside them stands the share of weights whose code is another than that of $M_1$ quantised the same way:
 //! where it is near zero, what was unlearned comes back.
@@ -25,7 +28,7 @@
 //! |---|---|
 //! | `unlearning.toml` | the configuration |
 //! | `seed-N/base/` | the run that pretrains $M_0$ |
-//! | `seed-N/memorize/`, `seed-N/NAME/` | checkpoints and metrics of the trainings |
+//! | `seed-N/memorize/`, `seed-N/NAME/`, `seed-N/stream-RATIO/` | checkpoints and metrics of the trainings |
 //! | `seed-N/measured.json` | what was measured |
 
 mod config;
@@ -42,7 +45,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Teaching, UnlearningConfig};
+pub use config::{StreamConfig, Teaching, UnlearningConfig};
 pub use record::{Measures, QuantizedRow, SeedRecord, SweepRow};
 pub use study::UnlearningStudy;
 pub use summary::{Forgetting, UnlearningReport};

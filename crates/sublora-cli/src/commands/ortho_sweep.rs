@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Args, sweep: &OrthoSweep) -> Result<Answer, Failure> {
             "page": page,
             "findings": report.findings(),
             "sweep": report.sweep(),
+            "streams": report.streams(),
             "quantized": report.quantized(),
         }))
     } else {

@@ -37,10 +37,43 @@ pub struct UnlearningConfig {
     pub alphas: Vec<f32>,
     /// Whether `alphas` may lie outside 0 to 1.
     pub extrapolate: bool,
+    /// Teaching the outliers alone, on a mask that is drawn before.
+    pub streams: StreamConfig,
     /// Trainings from $M_1$ that unlearn, by name.
     pub unlearning: BTreeMap<String, Teaching>,
     /// Base kinds that models are quantised with.
     pub bases: Vec<AnyBase>,
+}
+
+/// Facts that are taught to the outlier stream: the base stays $M_0$.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamConfig {
+    /// Where the outliers are: a selection that needs nothing but $W_0$, without its `ratio`.
+    pub selection: toml::Table,
+    /// Shares of the weights of a layer; none for no such training.
+    pub ratios: Vec<f64>,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self { selection: kind("random"), ratios: vec![0.005, 0.05] }
+    }
+}
+
+fn kind(name: &str) -> toml::Table {
+    toml::Table::from_iter([("kind".to_owned(), name.into())])
+}
+
+/// `table` as a selection of this ratio.
+fn selection(table: &toml::Table, ratio: f64, key: &str) -> Result<AnySelection, Error> {
+    if !(0.0..=1.0).contains(&ratio) {
+        return Err(Error::value(key, &ratio, "a ratio from 0 to 1"));
+    }
+    let mut table = table.clone();
+    table.insert("ratio".to_owned(), ratio.into());
+    let reason = |error: toml::de::Error| Error::Config(format!("`{key}`: {}", error.message()));
+    table.try_into().map_err(reason)
 }
 
 /// A mask to be made of every layer.
@@ -71,7 +104,6 @@ impl Default for Teaching {
 /// The three masks of the comparison and the three trainings that are usual.
 impl Default for UnlearningConfig {
     fn default() -> Self {
-        let kind = |name: &str| toml::Table::from_iter([("kind".to_owned(), name.into())]);
         let training = |forget, retain| Teaching { forget, retain, ..Teaching::default() };
         let unlearning = [
             ("gradient-ascent", training(-1.0, 0.0)),
@@ -91,6 +123,7 @@ impl Default for UnlearningConfig {
             ratios: vec![0.001, 0.005, 0.01, 0.05, 0.1],
             alphas: vec![0.0, 0.25, 0.5, 0.75, 1.0],
             extrapolate: false,
+            streams: StreamConfig::default(),
             unlearning: unlearning.map(|(name, it)| (name.to_owned(), it)).into(),
             bases: vec![
                 AnyBase::default(),
@@ -138,16 +171,26 @@ impl UnlearningConfig {
         let mut masks = Vec::new();
         for (place, table) in self.selections.iter().chain(&self.controls).enumerate() {
             for &ratio in self.ratios.iter().filter(|&&it| place == 0 || it < 1.0) {
-                let mut table = table.clone();
-                table.insert("ratio".to_owned(), ratio.into());
-                let selection = table.try_into().map_err(|error: toml::de::Error| {
-                    let key = if place < self.selections.len() { "selections" } else { "controls" };
-                    Error::Config(format!("`{key}`: {}", error.message()))
-                })?;
-                masks.push(Mask { selection, ratio, is_control: place >= self.selections.len() });
+                let is_control = place >= self.selections.len();
+                let key = if is_control { "controls" } else { "selections" };
+                let selection = selection(table, ratio, key)?;
+                masks.push(Mask { selection, ratio, is_control });
             }
         }
         Ok(masks)
+    }
+
+    /// The masks that are taught alone.
+    ///
+    /// # Errors
+    /// As [`masks`](Self::masks).
+    pub(super) fn streams(&self) -> Result<Vec<Mask>, Error> {
+        let StreamConfig { selection: table, ratios } = &self.streams;
+        let mask = |&ratio: &f64| {
+            let selection = selection(table, ratio, "streams")?;
+            Ok(Mask { selection, ratio, is_control: false })
+        };
+        ratios.iter().map(mask).collect()
     }
 
     /// Errs at the first value that no study can have.
@@ -164,12 +207,8 @@ impl UnlearningConfig {
             }
         }
         self.alphas()?;
-        for &ratio in &self.ratios {
-            if !(0.0..=1.0).contains(&ratio) {
-                return Err(Error::value("ratios", &ratio, "0 to 1"));
-            }
-        }
         self.masks()?;
+        self.streams()?;
         for (name, teaching) in self.trainings() {
             let table = format!("{name}.train");
             teaching.train.validate(&table)?;

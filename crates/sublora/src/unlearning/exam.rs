@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{Split, TokenFile};
-use gpt2_model::{PlainGpt2, TokenScores, score};
+use gpt2_model::{Gpt2, LinearLayer, NormLayer, PlainGpt2, TokenScores, score};
 
 use super::facts::{Facts, Sentence};
 use super::record::Measures;
@@ -82,7 +82,10 @@ pub(super) struct Known {
 ///
 /// # Errors
 /// If the device fails, or a model whose logits are no numbers.
-pub(super) fn value_nats(model: &PlainGpt2, sentences: &[Sentence]) -> Result<Known, Error> {
+pub(super) fn value_nats<L: LinearLayer, N: NormLayer>(
+    model: &Gpt2<L, N>,
+    sentences: &[Sentence],
+) -> Result<Known, Error> {
     let device = model.wte.weight.device();
     let parts: Vec<&[Sentence]> = sentences.chunks(SENTENCES).collect();
     let mut scores = TokenScores::default();

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use gpt2_model::{PlainGpt2, assign, parameters, read};
-use ortho_linear::{Alpha, Base, BaseKind, Coding, Matrix, Reference, Signals, Split, SplitConfig};
+use ortho_linear::{
+    Alpha, Base, BaseKind, Coding, Matrix, OrthoGpt2, Reference, Signals, Split, SplitConfig,
+    Streams,
+};
 use subspace_projectors::Layout;
 
 use crate::Error;
@@ -12,6 +15,12 @@ use crate::Error;
 pub(super) fn layout(model: &PlainGpt2) -> Result<Layout, Error> {
     let is_linear = |name: &str, shape: &[usize]| name.starts_with("h.") && shape.len() == 2;
     let weights = parameters(model).into_iter().filter(|it| is_linear(&it.name, &it.shape));
+    Ok(Layout::new(weights.map(|it| (it.name, it.shape)))?)
+}
+
+/// The outliers of every layer.
+pub(super) fn outliers(model: &OrthoGpt2) -> Result<Layout, Error> {
+    let weights = parameters(model).into_iter().filter(|it| it.name.ends_with(".outliers.values"));
     Ok(Layout::new(weights.map(|it| (it.name, it.shape)))?)
 }
 
@@ -101,6 +110,14 @@ impl Splits {
     /// Of all outlier streams.
     pub(super) fn outlier_bytes(&self) -> u64 {
         self.splits.iter().map(|it| it.outliers().bytes() as u64).sum()
+    }
+
+    /// `model` with these layers in two streams.
+    pub(super) fn model(&self, model: PlainGpt2, layers: &[Layer]) -> Result<OrthoGpt2, Error> {
+        let name = |layer: &Layer| layer.name.trim_end_matches(".weight").to_owned();
+        let splits = layers.iter().map(name).zip(self.splits.iter().cloned()).collect();
+        let model = OrthoGpt2::with_splits(model, &splits);
+        model.map_err(|error| Error::Mismatch(error.to_string()))
     }
 
     /// The layers without what is on the masks.

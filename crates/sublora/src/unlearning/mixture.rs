@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::Tensor;
-use gpt2_model::{PlainGpt2, cross_entropy};
+use gpt2_model::{Gpt2, LinearLayer, NormLayer, cross_entropy};
 
 use super::config::Teaching;
 use super::exam::{Padded, value_nats};
@@ -44,18 +44,18 @@ impl Mixture<'_> {
     }
 }
 
-impl Objective<PlainGpt2> for Mixture<'_> {
+impl<L: LinearLayer, N: NormLayer> Objective<Gpt2<L, N>> for Mixture<'_> {
     fn passes(&self, _step: u64) -> NonZeroUsize {
         NonZeroUsize::MIN
     }
 
-    fn begin(&self, _model: &PlainGpt2, _pass: Pass) -> Result<(), Error> {
+    fn begin(&self, _model: &Gpt2<L, N>, _pass: Pass) -> Result<(), Error> {
         Ok(())
     }
 
     fn loss(
         &self,
-        model: &PlainGpt2,
+        model: &Gpt2<L, N>,
         batch: &Batch,
         _pass: Pass,
         _kept: &mut Kept,
@@ -79,7 +79,7 @@ impl Objective<PlainGpt2> for Mixture<'_> {
         Ok(weighted.reduce(|sum, it| sum + it).map(|minimised| BatchLoss { minimised, nats }))
     }
 
-    fn evaluate(&self, model: &PlainGpt2, batches: &[Batch]) -> Result<Evaluation, Error> {
+    fn evaluate(&self, model: &Gpt2<L, N>, batches: &[Batch]) -> Result<Evaluation, Error> {
         let forget = value_nats(model, &self.facts.statements)?.nats;
         let retain = CrossEntropy.evaluate(model, batches)?.loss;
         let loss = match self.goal {

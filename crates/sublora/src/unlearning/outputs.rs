@@ -57,7 +57,7 @@ fn percent(share: f64) -> f64 {
 }
 
 impl UnlearningReport {
-    /// Writes `report.html`, `sweep.csv` and `quantized.csv` to `folder`: all of them or none. Equal studies
+    /// Writes `report.html`, `sweep.csv`, `streams.csv` and `quantized.csv` to `folder`: all of them or none. Equal studies
     /// are equal bytes.
     ///
     /// # Errors
@@ -65,6 +65,7 @@ impl UnlearningReport {
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let files = [
             ("sweep.csv", Table::from_rows(&self.sweep())?.to_csv()?),
+            ("streams.csv", Table::from_rows(&self.streams())?.to_csv()?),
             ("quantized.csv", Table::from_rows(&self.quantized())?.to_csv()?),
             ("report.html", self.page()?.to_html().into_bytes()),
         ];
@@ -89,6 +90,7 @@ impl UnlearningReport {
             .key_figure("recall before", percent_of(mean(&|it| it.pretrained.recall)))
             .section(self.alpha_section())
             .section(self.ratio_section()?)
+            .section(self.stream_section()?)
             .section(self.quantized_section()?))
     }
 
@@ -151,33 +153,27 @@ impl UnlearningReport {
             }],
             size: Size::WIDE,
         };
-        let shown = |it: &Forgetting| Split {
-            mask: it.model.clone(),
-            ratio: percent(it.ratio.unwrap_or(0.0)),
-            captured: it.captured.map(percent),
-            alpha: it.alpha.map(f64::from),
-            forget: it.forget_perplexity,
-            forgotten: percent(it.forgotten),
-            forgotten_sd: it.forgotten_sd.map(percent),
-            recall: percent(it.recall),
-            paraphrase: it.paraphrase_perplexity,
-            retain: it.retain_perplexity,
-            change: percent(it.retain_change),
-            change_sd: it.retain_change_sd.map(percent),
-        };
-        let table = |rows: Vec<Split>| -> Result<TableView, Error> {
-            let view = TableView::new(&Table::from_rows(&rows)?);
-            Ok(view
-                .spread("forgotten, %", "forgotten_sd")?
-                .spread("text, change %", "change_sd")?)
-        };
-        let at_base = table(rows.iter().filter(base).map(shown).collect())?;
-        let all = table(rows.iter().map(shown).collect())?;
+        let at_base = split_table(rows.iter().filter(base))?;
+        let all = split_table(rows.iter())?;
         Ok(Section::new("Size of the mask")
             .prose("A mask of all weights is the untaught model: the upper end of what a split can forget.")
             .chart(chart.to_svg(), "")
             .table(at_base, "At alpha = 0: mean ± standard deviation over the seeds")
             .details(Section::new("All alphas").table(all, "")))
+    }
+
+    fn stream_section(&self) -> Result<Section, Error> {
+        let section = Section::new("Taught to the outliers alone");
+        let rows = self.streams();
+        if rows.is_empty() {
+            return Ok(section.prose("No ratio was configured."));
+        }
+        let section = section.prose(
+            "The base stays the untaught model and a mask is drawn before anything is taught; the facts can \
+             only go where alpha removes them. Shares are of the way from the model that was taught with all \
+             its weights back to the untaught one.",
+        );
+        Ok(section.table(split_table(rows.iter())?, "Mean ± standard deviation over the seeds"))
     }
 
     fn quantized_section(&self) -> Result<Section, Error> {
@@ -211,6 +207,25 @@ impl UnlearningReport {
         }
         masks
     }
+}
+
+fn split_table<'a>(rows: impl Iterator<Item = &'a Forgetting>) -> Result<TableView, Error> {
+    let shown = |it: &Forgetting| Split {
+        mask: it.model.clone(),
+        ratio: percent(it.ratio.unwrap_or(0.0)),
+        captured: it.captured.map(percent),
+        alpha: it.alpha.map(f64::from),
+        forget: it.forget_perplexity,
+        forgotten: percent(it.forgotten),
+        forgotten_sd: it.forgotten_sd.map(percent),
+        recall: percent(it.recall),
+        paraphrase: it.paraphrase_perplexity,
+        retain: it.retain_perplexity,
+        change: percent(it.retain_change),
+        change_sd: it.retain_change_sd.map(percent),
+    };
+    let view = TableView::new(&Table::from_rows(&rows.map(shown).collect::<Vec<_>>())?);
+    Ok(view.spread("forgotten, %", "forgotten_sd")?.spread("text, change %", "change_sd")?)
 }
 
 fn percent_of(share: f64) -> String {

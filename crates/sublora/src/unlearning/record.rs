@@ -45,6 +45,8 @@ pub struct SeedRecord {
     pub memorized: Measures,
     /// A row a selection, ratio and alpha.
     pub sweep: Vec<SweepRow>,
+    /// Facts taught to the outliers alone: a row a ratio and alpha.
+    pub streams: Vec<SweepRow>,
     /// A row a model and base kind.
     pub quantized: Vec<QuantizedRow>,
 }

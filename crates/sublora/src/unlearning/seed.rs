@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use burn::module::Module;
+use burn::nn::LayerNorm;
 use counter_rng::Key;
-use gpt2_model::PlainGpt2;
-use ortho_linear::{Alpha, AnySelection, Construction, SplitConfig};
+use gpt2_model::{Gpt2, LinearLayer, PlainGpt2};
+use ortho_linear::{Alpha, AnySelection, Construction, SplitConfig, Streams};
 use serde::Serialize;
+use subspace_projectors::Layout;
 
 use super::config::{Mask, Teaching, UnlearningConfig};
 use super::exam::Exam;
 use super::facts::Facts;
 use super::fisher;
-use super::layers::{Layer, Quantized, Splits, layout, stored, values, with_values};
+use super::layers::{Layer, Quantized, Splits, layout, outliers, stored, values, with_values};
 use super::mixture::{Goal, Mixture};
 use super::record::{Measures, QuantizedRow, SeedRecord, SweepRow};
 use super::study::UnlearningStudy;
@@ -41,6 +43,8 @@ struct Spec<'a> {
     facts: usize,
     /// From the base on.
     trainings: &'a [&'a Teaching],
+    /// Where the outliers are that alone are taught.
+    mask: Option<&'a AnySelection>,
 }
 
 /// The base beside what it was taught, both as stored.
@@ -83,14 +87,21 @@ impl<'a> Pair<'a> {
         self.exam.take(&with_values(&self.model, &self.after, values))
     }
 
-    /// The splits by a selection for each layer, by its name.
+    /// What fine-tuning changed on a mask, by a selection for each layer.
     fn split(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
-        let rule = |layer: &Layer| SplitConfig {
-            construction: Construction::Delta,
-            selection: Some(selection(&layer.name)),
-            ..self.rule.clone()
-        };
+        let rule = |layer: &Layer| self.rule_of(selection(&layer.name));
         Splits::new(&self.before, &self.after, self.fisher.as_deref(), rule)
+    }
+
+    /// Nothing yet on a mask of the base.
+    fn empty(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
+        let rule = |layer: &Layer| self.rule_of(selection(&layer.name));
+        Splits::new(&self.before, &self.before, None, rule)
+    }
+
+    fn rule_of(&self, selection: AnySelection) -> SplitConfig {
+        let (construction, selection) = (Construction::Delta, Some(selection));
+        SplitConfig { construction, selection, ..self.rule.clone() }
     }
 
     fn at(&self, splits: &Splits, alpha: Alpha) -> Result<Measures, Error> {
@@ -110,7 +121,9 @@ impl Seed<'_> {
         let exam =
             Exam::new(&self.facts, self.study.corpus, config.retain_tokens, base.limits().1)?;
         let memorize = &config.memorize;
-        let memorized = self.taught("memorize", &[memorize], base, Goal::Least)?;
+        let trainings = [memorize];
+        let spec = self.spec(&trainings);
+        let memorized = self.taught("memorize", &spec, base.clone(), layout(base)?, Goal::Least)?;
         let rule = SplitConfig { storage: config.storage, ..SplitConfig::default() };
         let fisher = self.fisher(&memorized)?;
         let pair = Pair::new(rule, exam, base, &memorized, fisher)?;
@@ -122,7 +135,9 @@ impl Seed<'_> {
         }
         for (name, teaching) in &config.unlearning {
             let goal = Goal::Reach(pair.pretrained.forget_nats);
-            let model = self.taught(name, &[memorize, teaching], &memorized, goal)?;
+            let trainings = [memorize, teaching];
+            let spec = self.spec(&trainings);
+            let model = self.taught(name, &spec, memorized.clone(), layout(base)?, goal)?;
             let layers = stored(&model, &pair.rule)?;
             subjects.push(Subject { name: name.clone(), ratio: None, layers });
         }
@@ -136,31 +151,36 @@ impl Seed<'_> {
             pretrained: pair.pretrained,
             memorized: pair.memorized,
             sweep,
+            streams: self.streams(&pair, base)?,
             quantized: self.quantized(&pair, &subjects)?,
         })
     }
 
-    /// `model` after a training, the last of `trainings`: of the weights of its linear layers.
-    fn taught(
-        &self,
-        name: &str,
-        trainings: &[&Teaching],
-        model: &PlainGpt2,
-        goal: Goal,
-    ) -> Result<PlainGpt2, Error> {
-        let Some(&teaching) = trainings.last() else { return Ok(model.clone()) };
-        let layout = layout(model)?;
-        let model = arrange(model.clone(), &layout);
-        let spec = Spec {
+    fn spec<'b>(&'b self, trainings: &'b [&'b Teaching]) -> Spec<'b> {
+        Spec {
             corpus: self.study.corpus.sha256(),
             base: &self.identity,
             seed: self.seed,
             facts: self.config().facts,
             trainings,
-        };
+            mask: None,
+        }
+    }
+
+    /// `model` after the last training of `spec`: of the weights of `layout`.
+    fn taught<L: LinearLayer>(
+        &self,
+        name: &str,
+        spec: &Spec<'_>,
+        model: Gpt2<L, LayerNorm>,
+        layout: Layout,
+        goal: Goal,
+    ) -> Result<Gpt2<L, LayerNorm>, Error> {
+        let Some(&teaching) = spec.trainings.last() else { return Ok(model) };
+        let model = arrange(model, &layout);
         let trainer = Trainer {
             config: &teaching.train,
-            spec: toml::to_string(&spec).map_err(|error| Error::config(&error))?,
+            spec: toml::to_string(spec).map_err(|error| Error::config(&error))?,
             folder: self.folder.join(name),
             now: self.study.now,
             progress: self.study.progress,
@@ -230,6 +250,34 @@ impl Seed<'_> {
             }
             other => other,
         }
+    }
+
+    /// The facts taught to outliers alone, at every alpha. At 0 it is the base, to the bit.
+    fn streams(&self, pair: &Pair<'_>, base: &PlainGpt2) -> Result<Vec<SweepRow>, Error> {
+        let (config, mut rows) = (self.config(), Vec::new());
+        for Mask { selection, ratio, .. } in config.streams()? {
+            let splits = pair.empty(|layer| self.drawn(selection.clone(), layer))?;
+            let stored = with_values(base, &pair.before, values(&pair.before));
+            let model = splits.model(stored, &pair.before)?.train_outliers();
+            let name = format!("stream-{ratio}");
+            let trainings = [&config.memorize];
+            let spec = Spec { mask: Some(&selection), ..self.spec(&trainings) };
+            let layout = outliers(&model)?;
+            let model = self.taught(&name, &spec, model, layout, Goal::Least)?.valid();
+            for alpha in config.alphas()? {
+                model.set_alpha(alpha);
+                rows.push(SweepRow {
+                    selection: selection.name().to_owned(),
+                    is_control: false,
+                    ratio,
+                    captured: 1.0,
+                    outlier_bytes: splits.outlier_bytes(),
+                    alpha: alpha.get(),
+                    measures: pair.exam.take(&model.materialised())?,
+                });
+            }
+        }
+        Ok(rows)
     }
 
     /// Every subject, quantised by every base kind.

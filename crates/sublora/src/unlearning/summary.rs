@@ -82,24 +82,28 @@ impl UnlearningReport {
 
     /// Of every selection, ratio and alpha.
     pub fn sweep(&self) -> Vec<Forgetting> {
+        self.splits(|it| &it.sweep)
+    }
+
+    /// Of facts that were taught to outliers alone, by ratio and alpha.
+    pub fn streams(&self) -> Vec<Forgetting> {
+        self.splits(|it| &it.streams)
+    }
+
+    fn splits(&self, rows: impl Fn(&SeedRecord) -> &Vec<SweepRow>) -> Vec<Forgetting> {
         let key = |it: &SweepRow| (it.selection.clone(), it.ratio.to_bits(), it.alpha.to_bits());
-        grouped(
-            &self.records,
-            |it| &it.sweep,
-            key,
-            |rows| {
-                let (_, first) = rows[0];
-                Forgetting {
-                    model: first.selection.clone(),
-                    is_control: first.is_control,
-                    ratio: Some(first.ratio),
-                    alpha: Some(first.alpha),
-                    captured: mean(rows, |it| it.captured),
-                    outlier_bytes: mean(rows, |it| it.outlier_bytes as f64),
-                    ..of(rows, |it| it.measures)
-                }
-            },
-        )
+        grouped(&self.records, rows, key, |rows| {
+            let (_, first) = rows[0];
+            Forgetting {
+                model: first.selection.clone(),
+                is_control: first.is_control,
+                ratio: Some(first.ratio),
+                alpha: Some(first.alpha),
+                captured: mean(rows, |it| it.captured),
+                outlier_bytes: mean(rows, |it| it.outlier_bytes as f64),
+                ..of(rows, |it| it.measures)
+            }
+        })
     }
 
     /// Of every base kind and model. At $\alpha = 0$ where there is a mask.
@@ -141,8 +145,29 @@ impl UnlearningReport {
             let controls = at(0.0).filter(|it| it.is_control && it.ratio == row.ratio);
             findings.push(sentence(row, &controls.collect::<Vec<_>>()));
         }
+        findings.extend(self.taught());
         findings.extend(self.returning());
         findings
+    }
+
+    /// What outliers alone learn, and what is left of it without them.
+    fn taught(&self) -> Option<String> {
+        let streams = self.streams();
+        let sentence = |it: &Forgetting| {
+            let same = |other: &&Forgetting| other.alpha == Some(0.0) && other.ratio == it.ratio;
+            let base = streams.iter().find(same)?;
+            Some(format!(
+                "{} % of the weights recall {:.1} %, and {:.1} % at alpha = 0, with {:.1} % forgotten",
+                it.ratio.unwrap_or(0.0) * 100.0,
+                it.recall * 100.0,
+                base.recall * 100.0,
+                base.forgotten * 100.0,
+            ))
+        };
+        let stored = streams.iter().filter(|it| it.alpha == Some(1.0));
+        let sentences: Vec<String> = stored.filter_map(sentence).collect();
+        let intro = "Taught to the outliers alone, on a mask drawn before: ";
+        (!sentences.is_empty()).then(|| format!("{intro}{}.", sentences.join("; ")))
     }
 
     /// What quantising brings back.

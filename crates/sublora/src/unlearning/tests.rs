@@ -19,6 +19,7 @@ facts = 4
 retain_tokens = 100
 ratios = [0.25, 1.0]
 alphas = [0.5, 1.0]
+streams = { ratios = [0.5] }
 
 [model]
 size = "tiny"

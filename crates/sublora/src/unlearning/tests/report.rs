@@ -47,6 +47,7 @@ fn record(seed: u64, forgotten: f64, control: f64) -> SeedRecord {
             row("memory-delta", false, 1.0, measures(0.5, 1.0, 2.0)),
             row("random", true, 0.0, measures(0.5 + 2.0 * control, 1.0, 2.0)),
         ],
+        streams: vec![],
         quantized: vec![quantized("ascent", "fp16", 0.0), quantized("ascent", "int4", 0.75)],
     }
 }

@@ -60,6 +60,12 @@ fn a_study_measures_what_it_says_and_a_stopped_one_measures_the_same() {
     assert_eq!(record.sweep[3].measures, record.pretrained);
     assert_eq!(record.sweep[5].measures, record.memorized);
     assert!(record.sweep[0].captured > record.sweep[6].captured);
+    // What is taught to outliers alone is gone without them.
+    let streams: Vec<_> = record.streams.iter().map(|it| (it.ratio, it.alpha)).collect();
+    assert_eq!(streams, [(0.5, 0.0), (0.5, 0.5), (0.5, 1.0)]);
+    assert_eq!(record.streams[0].measures, record.pretrained);
+    let taught = record.pretrained.forget_nats - record.streams[2].measures.forget_nats;
+    assert!(taught > 0.02, "{taught}");
     let models: Vec<_> = record.quantized.iter().map(|it| it.model.as_str()).collect();
     let each = ["pretrained", "memorized", "ascent", "memory-delta", "memory-delta"];
     assert_eq!(models, [each, each, each].concat());
