@@ -152,7 +152,7 @@ impl OrthoDiagnosis {
             Some(path) => {
                 let file = Checkpoint::open(path)?;
                 let (found, _) = self.select(file.tensors());
-                Some((layers::paired(&layers, found, path)?, file))
+                Some((layers::paired(&layers, &found, path)?, file))
             }
         };
         let inputs = text.map(|text| self.inputs(checkpoint, text, progress)).transpose()?;

@@ -110,7 +110,7 @@ fn plain(name: &str) -> &str {
 /// matrices and no others.
 pub(super) fn paired(
     layers: &[Layer],
-    pretrained: Vec<Layer>,
+    pretrained: &[Layer],
     path: &Path,
 ) -> Result<Vec<Layer>, DiagnoseError> {
     let unmatched = |layer: &Layer, there| DiagnoseError::Unmatched {

@@ -31,7 +31,7 @@ impl OrthoReport {
         let [base, outliers] = self.bytes();
         let share = |bytes: u64| {
             let stored = self.stored_bytes() as f64;
-            format!("{} % of the stored bytes", significant(100.0 * bytes as f64 / stored, 3))
+            format!("{} %", significant(100.0 * bytes as f64 / stored, 3))
         };
         let page = Page::new(format!("Bases of {}", self.checkpoint))
             .summary(format!(
@@ -47,8 +47,8 @@ impl OrthoReport {
             .key_figure("layers", self.layers.len().to_string())
             .key_figure("refused", refused.to_string())
             .key_figure("alpha inert", inert.to_string())
-            .key_figure("bases", share(base))
-            .key_figure("outliers", share(outliers));
+            .key_figure("bases, of the stored bytes", share(base))
+            .key_figure("outliers, of the stored bytes", share(outliers));
         Ok(page
             .section(self.verdict_section()?)
             .section(self.channels_section())

@@ -71,13 +71,12 @@ fn a_clipped_a_coarse_and_an_inert_layer() {
     let [binary, heavy, uniform] = &report.layers[..] else { panic!("{:?}", report.layers) };
     assert_eq!(heavy.shape, [512, 16]);
     assert_eq!(heavy.verdict, Verdict::Refuse(Cause::Clipping));
-    assert_eq!(heavy.channels.heavy_tailed, 1.0);
     assert_eq!(uniform.verdict, Verdict::Refuse(Cause::Steps));
-    assert_eq!(uniform.channels.light_tailed, 1.0);
+    assert!(heavy.channels.heavy_tailed >= 1.0 && uniform.channels.light_tailed >= 1.0);
     // 15 steps over 98 % of the range: 2 * .98 / 15 / sqrt 12 of 1 / sqrt 3.
     assert!((uniform.diagnosis.error - 0.0653).abs() < 0.002, "{uniform:?}");
     assert_eq!((binary.verdict, binary.diagnosis.inert), (Verdict::Pass, Some(Inert::EmptyMask)));
-    assert!(binary.diagnosis.error < 5e-4 && binary.density == 0.0);
+    assert!(binary.diagnosis.error < 5e-4 && binary.density <= 0.0);
     // 4 bits a weight, a scale of 16 and a zero point of 4; pointers of 17 channels.
     assert_eq!((binary.base_bytes, binary.outlier_bytes), (16 * (256 + 2) + 8, 17 * 4));
     let remarks = report.layers.iter().map(|it| it.remark(&report.settings));
@@ -251,7 +250,7 @@ fn outputs_on_the_text_that_a_model_reads() {
     // Outliers that are chosen by the inputs find the row that matters.
     let more = parse(settings).overridden(&["split.selection.ratio=0.0625".to_owned()]).unwrap();
     let report = more.run(&path, None, Some(&text), &()).unwrap();
-    assert_eq!(report.layers[0].density, 0.0625);
+    assert!((report.layers[0].density - 0.0625).abs() < 1e-12);
 
     let alone = more.run(&path, None, None, &()).unwrap_err().to_string();
     let expected = "tensor `h.0.attn.c_attn.weight`: `hessian` needs the diagonal of the Hessian, which was not given";
