@@ -101,7 +101,8 @@ fn sha256(values: &[f32]) -> String {
     for values in values.chunks(1 << 12) {
         hasher.update(values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<u8>>());
     }
-    format!("{:x}", hasher.finalize())
+    let digits = hasher.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|it| char::from_digit(it.into(), 16)).collect()
 }
 
 /// Writes `folder`, whole or not at all: `config.json`, and [`FILE_NAME`] with `splits` in the place of the

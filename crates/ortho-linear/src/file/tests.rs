@@ -6,7 +6,10 @@ use crate::{
     AnyBase, IndexWidth, Magnitude, Mask, Matrix, Mixed, Reference, Scope, Selection, Signals,
 };
 
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+/// Type, shape and bytes.
+type Stored = (Dtype, Vec<usize>, Vec<u8>);
+
+type Tensors = BTreeMap<String, Stored>;
 
 /// Tensors in memory in the place of a file.
 impl<'a> Source<'a> for &'a [Part] {
@@ -255,7 +258,7 @@ fn metadata_that_lie() {
 
 #[test]
 fn tensors_that_lie() {
-    let changed = |name: &str, change: &dyn Fn(&mut (Dtype, Vec<usize>, Vec<u8>))| {
+    let changed = |name: &str, change: &dyn Fn(&mut Stored)| {
         refused(|_, tensors| change(tensors.get_mut(name).unwrap()))
     };
     let byte = |name: &str, at: usize, byte: u8| changed(name, &|it| it.2[at] = byte);
