@@ -3,7 +3,7 @@
 //! # Definition
 //! $y = x$ and $\partial L/\partial x = h(\partial L/\partial y)$ for a function $h$ of the user, which
 //! runs on the host, on as many threads as there are backward passes. The one operation of burn's
-//! autodiff that is ours.
+//! autodiff in this crate.
 
 use std::fmt;
 use std::sync::Arc;

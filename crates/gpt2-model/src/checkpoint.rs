@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::hf_config::{HfConfig, read_config};
+use crate::hf_config::{read_config, write_config};
 use crate::{ConfigError, DeviceError, Gpt2Config, PlainGpt2, assign, parameters, read};
 
 /// Why a checkpoint was not read or written.
@@ -134,9 +134,51 @@ pub fn load(folder: &Path, device: &Device) -> Result<(PlainGpt2, Gpt2Config), C
 /// # Errors
 /// What the file system says.
 pub fn save(model: &PlainGpt2, config: &Gpt2Config, folder: &Path) -> Result<(), CheckpointError> {
+    whole_folder(folder, |made| {
+        write_config(config, made)?;
+        let path = made.join("model.safetensors");
+        let mut weights = read(model, |_| true)?;
+        if !config.bias {
+            let biases: Vec<_> = parameters(&PlainGpt2::zeros(
+                &Gpt2Config { bias: true, ..config.clone() },
+                &model.wte.weight.device(),
+            )?)
+            .into_iter()
+            .filter(|weight| is_bias(&weight.name))
+            .map(|weight| {
+                let zeros = vec![0_f32; weight.shape.iter().product()];
+                (weight.name, TensorData::new(zeros, weight.shape))
+            })
+            .collect();
+            weights.extend(biases);
+        }
+        let views = weights
+            .iter()
+            .map(|(name, data)| {
+                let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes());
+                Ok((name.as_str(), view.map_err(|error| unreadable(&path, &error))?))
+            })
+            .collect::<Result<Vec<_>, CheckpointError>>()?;
+        let metadata = [("format".to_owned(), "pt".to_owned())].into();
+        safetensors::serialize_to_file(views, Some(metadata), &path)
+            .map_err(|error| unreadable(&path, &error))?;
+        let config = made.join("config.json");
+        let readable = fs::metadata(&config).map_err(|source| io(&config, source))?.permissions();
+        fs::set_permissions(&path, readable).map_err(|source| io(&path, source))
+    })
+}
+
+/// Makes `folder` of what `make` writes to the folder it is given, whole or not at all.
+///
+/// # Errors
+/// [`CheckpointError::Io`] for a folder that exists, or what the file system says; what `make` says.
+pub fn whole_folder<E: From<CheckpointError>>(
+    folder: &Path,
+    make: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     if folder.exists() {
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(io(folder, source));
+        return Err(io(folder, source).into());
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
@@ -148,42 +190,8 @@ pub fn save(model: &PlainGpt2, config: &Gpt2Config, folder: &Path) -> Result<(),
     // A temporary folder is for its owner alone; one inside it has the permissions of any other.
     let made = staged.path().join("checkpoint");
     fs::create_dir(&made).map_err(|source| io(&made, source))?;
-
-    let path = made.join("config.json");
-    let json = serde_json::to_string_pretty(&HfConfig::of(config))
-        .map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
-    fs::write(&path, json + "\n").map_err(|source| io(&path, source))?;
-    let readable = fs::metadata(&path).map_err(|source| io(&path, source))?.permissions();
-
-    let path = made.join("model.safetensors");
-    let mut weights = read(model, |_| true)?;
-    if !config.bias {
-        let biases: Vec<_> = parameters(&PlainGpt2::zeros(
-            &Gpt2Config { bias: true, ..config.clone() },
-            &model.wte.weight.device(),
-        )?)
-        .into_iter()
-        .filter(|weight| is_bias(&weight.name))
-        .map(|weight| {
-            let zeros = vec![0_f32; weight.shape.iter().product()];
-            (weight.name, TensorData::new(zeros, weight.shape))
-        })
-        .collect();
-        weights.extend(biases);
-    }
-    let views = weights
-        .iter()
-        .map(|(name, data)| {
-            let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes());
-            Ok((name.as_str(), view.map_err(|error| unreadable(&path, &error))?))
-        })
-        .collect::<Result<Vec<_>, CheckpointError>>()?;
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(views, Some(metadata), &path)
-        .map_err(|error| unreadable(&path, &error))?;
-
-    fs::set_permissions(&path, readable).map_err(|source| io(&path, source))?;
-    fs::rename(&made, folder).map_err(|source| io(folder, source))
+    make(&made)?;
+    fs::rename(&made, folder).map_err(|source| io(folder, source).into())
 }
 
 /// The tensors of a folder by their name without prefix, read when taken.

@@ -39,7 +39,7 @@ pub(crate) struct HfConfig {
 
 impl HfConfig {
     /// The file that describes `config`.
-    pub(crate) fn of(config: &Gpt2Config) -> Self {
+    fn of(config: &Gpt2Config) -> Self {
         Self {
             model_type: "gpt2".to_owned(),
             architectures: Some(vec!["GPT2LMHeadModel".to_owned()]),
@@ -72,6 +72,17 @@ fn published_epsilon() -> f64 {
 
 fn yes() -> bool {
     true
+}
+
+/// Writes `folder/config.json`.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_config(config: &Gpt2Config, folder: &Path) -> Result<(), CheckpointError> {
+    let path = folder.join("config.json");
+    let json = serde_json::to_string_pretty(&HfConfig::of(config))
+        .map_err(|source| CheckpointError::Json { path: path.clone(), source })?;
+    fs::write(&path, json + "\n").map_err(|source| io(&path, source))
 }
 
 /// The shape in `folder/config.json`.

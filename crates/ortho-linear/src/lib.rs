@@ -14,6 +14,7 @@ mod base;
 mod csr;
 mod diagnosis;
 mod error;
+mod file;
 pub mod gaussian;
 #[cfg(feature = "flex")]
 mod host_stream;
@@ -38,6 +39,7 @@ pub use diagnosis::{
     Cause, ClipRule, Diagnosis, Estimate, RowClass, RuleError, Verdict, output_error,
 };
 pub use error::OrthoError;
+pub use file::{FILE_NAME, OrthoCheckpoint, OrthoFileError, load, save};
 pub use layer::{OrthoLinear, Outliers};
 pub use mask::Mask;
 pub use matrix::{Matrix, Reference, Scope, Storage};

@@ -103,7 +103,7 @@ fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {
 }
 
 /// The names of a layer's place, once each, and in how many blocks it is.
-fn no_such_layer(name: &str, names: &[&str]) -> OrthoError {
+pub(crate) fn no_such_layer(name: &str, names: &[&str]) -> OrthoError {
     let in_block = |name: &&str| -> Option<(usize, String)> {
         let (block, rest) = name.strip_prefix("h.")?.split_once('.')?;
         Some((block.parse().ok()?, format!("`h.N.{rest}`")))

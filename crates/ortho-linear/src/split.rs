@@ -154,6 +154,7 @@ impl Split {
         width: IndexWidth,
     ) -> Result<Self, OrthoError> {
         check_shape("the base", base.shape, reference.matrix().shape())?;
+        let base = Base { outside: None, ..base }; // what is outside is what is on the mask
         Self::complete(Construction::Residual, reference, base, mask, width)
     }
 
@@ -189,6 +190,16 @@ impl Split {
         let outliers = Csr::build(mask, width, outlier)?;
         verify(weights.values(), &base.values, &outliers)?;
         Ok(Self { construction, storage: reference.storage(), base, outliers })
+    }
+
+    /// Parts that were read from somewhere and fit each other.
+    pub(crate) fn from_parts(
+        construction: Construction,
+        storage: Storage,
+        base: Base,
+        outliers: Csr,
+    ) -> Self {
+        Self { construction, storage, base, outliers }
     }
 
     /// $B + \alpha O$, `[d_in, d_out]`: the bits of the stored matrix at 1 (on the mask alone for

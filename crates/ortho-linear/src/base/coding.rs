@@ -1,7 +1,8 @@
 //! What a base kind answers with.
 
 use quantizers::{
-    Affine, AnyGrid, AnyRange, BitWidth, Half, MinMax, Mse, Params, Quantizer, Symmetric,
+    Affine, AnyGrid, AnyRange, BitWidth, Codes, Grid, Half, MinMax, Mse, Params, Quantizer,
+    Symmetric,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +32,40 @@ pub struct ChannelCoding {
     pub low: f32,
     /// The greatest value of a code.
     pub high: f32,
+    /// Scale and zero point of its codes, if it has codes.
+    pub params: Option<Params>,
 }
 
 impl ChannelCoding {
     /// One that clips nothing.
     pub(crate) fn unclipped(coding: Coding) -> Self {
-        Self { coding, low: f32::NEG_INFINITY, high: f32::INFINITY }
+        Self { coding, low: f32::NEG_INFINITY, high: f32::INFINITY, params: None }
     }
+
+    /// One of codes.
+    pub(crate) fn coded(width: CodeWidth, codes: &Codes, params: Params) -> Self {
+        let (first, last) = codes.ends();
+        let [low, high] = [first, last].map(|it| codes.value(it, &params));
+        Self { coding: width.coding(), low, high, params: Some(params) }
+    }
+}
+
+/// What is stored of a base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Layout {
+    /// Numbers of the type of the stored matrix.
+    Stored,
+    /// Numbers of half precision.
+    Fp16,
+    /// Codes of one width, with a scale for each output channel.
+    Codes {
+        bits: CodeWidth,
+        /// Whether each channel has a zero point, too.
+        zero_points: bool,
+    },
+    /// Codes or fp16, by output channel.
+    Mixed,
 }
 
 /// The dense stream of a split: the value of every weight, and what it takes to store it.
@@ -47,6 +75,7 @@ pub struct Base {
     pub(crate) values: Vec<f32>,
     pub(crate) shape: [usize; 2],
     pub(crate) channels: Vec<ChannelCoding>,
+    pub(crate) layout: Layout,
     pub(crate) bytes: usize,
     /// What the kind says should go to the outlier stream.
     pub(crate) outside: Option<Mask>,
@@ -60,6 +89,7 @@ impl Base {
             values: weights.values().to_vec(),
             shape: weights.shape(),
             channels: vec![ChannelCoding::unclipped(Coding::Stored); weights.shape()[1]],
+            layout: Layout::Stored,
             bytes: reference.storage().bytes() * weights.values().len(),
             outside: None,
         }
@@ -148,6 +178,12 @@ pub enum RangeRule {
 /// Bytes of a scale, stored as fp16.
 pub(crate) const SCALE_BYTES: usize = 2;
 
+/// The codes of a base: from -7 or -127, or with a zero point from 0.
+pub(crate) fn codes(width: CodeWidth, has_zero_point: bool) -> Result<Codes, OrthoError> {
+    let bits = BitWidth::new(width.into())?;
+    Ok(if has_zero_point { Affine::default().codes(bits) } else { Symmetric {}.codes(bits) }?)
+}
+
 /// A quantiser with a scale for each output channel.
 fn quantizer(width: CodeWidth, grid: AnyGrid, range: AnyRange) -> Result<Quantizer, OrthoError> {
     Ok(Quantizer { bits: BitWidth::new(width.into())?, grid, range, ..Quantizer::default() })
@@ -166,7 +202,7 @@ pub(crate) fn symmetric(
     let quantizer = quantizer(width, Symmetric {}.into(), range)?;
     let weights = reference.matrix();
     let params = quantizer.fit(weights.values(), weights.shape())?;
-    encode(reference, width, &quantizer, params, 0)
+    encode(reference, width, &quantizer, params, false)
 }
 
 /// Symmetric codes of which the greatest stands for the threshold of each output channel.
@@ -178,7 +214,7 @@ pub(crate) fn clipped(
     let quantizer = quantizer(width, Symmetric {}.into(), MinMax {}.into())?;
     let params = |&high: &f32| quantizer.fit(&[high], [1, 1]);
     let params: Vec<Vec<Params>> = thresholds.iter().map(params).collect::<Result<_, _>>()?;
-    encode(reference, width, &quantizer, params.concat(), 0)
+    encode(reference, width, &quantizer, params.concat(), false)
 }
 
 /// Codes with a zero point for the values from `low` to `high` of each output channel.
@@ -190,8 +226,7 @@ pub(crate) fn affine(
     let quantizer = quantizer(width, Affine::default().into(), MinMax {}.into())?;
     let params = |extent: &[f32; 2]| quantizer.fit(extent, [2, 1]);
     let params: Vec<Vec<Params>> = extents.iter().map(params).collect::<Result<_, _>>()?;
-    let zero_points = u8::from(width) as usize * extents.len();
-    encode(reference, width, &quantizer, params.concat(), zero_points.div_ceil(8))
+    encode(reference, width, &quantizer, params.concat(), true)
 }
 
 /// The values of codes under scales that are stored in half precision.
@@ -200,24 +235,22 @@ fn encode(
     width: CodeWidth,
     quantizer: &Quantizer,
     params: Vec<Params>,
-    zero_point_bytes: usize,
+    zero_points: bool,
 ) -> Result<Base, OrthoError> {
     let weights = reference.matrix();
     let shape @ [d_in, d_out] = weights.shape();
     let params: Vec<Params> = params.into_iter().map(|it| Half::F16.params(it)).collect();
     let mut values = vec![0.0; weights.values().len()];
     quantizer.fake_quantize_into(weights.values(), shape, &params, &mut values)?;
-    let codes = quantizer.grid.as_dyn().codes(quantizer.bits)?;
-    let (first, last) = codes.ends();
-    let channel = |it: &Params| ChannelCoding {
-        coding: width.coding(),
-        low: codes.value(first, it),
-        high: codes.value(last, it),
-    };
+    let codes = codes(width, zero_points)?;
+    let channel = |params: &Params| ChannelCoding::coded(width, &codes, *params);
+    // As many as the codes of a channel with an input for each output.
+    let zero_point_bytes = if zero_points { width.bytes(d_out) } else { 0 };
     Ok(Base {
         values,
         shape,
         channels: params.iter().map(channel).collect(),
+        layout: Layout::Codes { bits: width, zero_points },
         bytes: (width.bytes(d_in) + SCALE_BYTES) * d_out + zero_point_bytes,
         outside: None,
     })

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::coding::Layout;
 use super::{Base, BaseKind, ChannelCoding, Coding};
 use crate::{OrthoError, Reference, Storage};
 
@@ -28,6 +29,7 @@ impl BaseKind for Fp16 {
         let half = Reference::cast(weights, Storage::F16)?;
         Ok(Base {
             channels: vec![ChannelCoding::unclipped(Coding::Fp16); weights.shape()[1]],
+            layout: Layout::Fp16,
             ..Base::stored(&half)
         })
     }

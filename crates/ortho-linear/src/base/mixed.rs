@@ -18,7 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::coding::{SCALE_BYTES, channel_errors, symmetric};
+use super::coding::{Layout, SCALE_BYTES, channel_errors, symmetric};
 use super::{Base, BaseKind, CodeWidth, Coding, Fp16, RangeRule};
 use crate::matrix::relative;
 use crate::{OrthoError, Reference, Scope};
@@ -96,6 +96,7 @@ impl BaseKind for Mixed {
             values: (0..d_in * d_out).map(value).collect(),
             shape: [d_in, d_out],
             channels: chosen.iter().enumerate().map(|(out, &k)| bases[k].channels[out]).collect(),
+            layout: Layout::Mixed,
             bytes: chosen.iter().map(|&k| bytes[k]).sum::<usize>() + d_out.div_ceil(4),
             outside: None,
         })
