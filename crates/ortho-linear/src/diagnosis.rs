@@ -6,7 +6,7 @@
 //! weights beyond the codes of their channel; of *steps*, all others. A split is refused if the error is above a
 //! budget, for a cause: clipping, if that part is more than half of the error, else the mask, if that is,
 //! else the steps. It is refused, too, if the error of outputs on isotropic inputs is not within a tenth of
-//! the error of the weights, of which it is an estimate: then the streams do not hold what they say.
+//! the error of the weights, of which it is an estimate: then there were too few of them.
 //!
 //! Inputs of a model are not isotropic: a few of them are loud, and what is lost there weighs more. Where such
 //! inputs are [given](Diagnosis::with_activations), the error of outputs on them has to be within the budget

@@ -285,7 +285,7 @@ fn verify(weights: &[f32], base: &[f32], outliers: &Csr) -> Result<(), OrthoErro
 }
 
 /// The largest magnitude off the mask: one, or one for each channel; 0 where all are on it. In multiples of
-/// the last digit of the largest weight, so that the difference of the two is a number.
+/// the last digit of the largest weight of the matrix or channel, so that the difference of the two is a number.
 fn thresholds(weights: Matrix<'_>, mask: &Mask, scope: Scope) -> Vec<f32> {
     let d_out = weights.shape()[1];
     let mut thresholds = vec![0.0_f32; if scope == Scope::Channel { d_out } else { 1 }];
@@ -296,9 +296,13 @@ fn thresholds(weights: Matrix<'_>, mask: &Mask, scope: Scope) -> Vec<f32> {
             thresholds[at] = thresholds[at].max(w.abs());
         }
     }
-    let largest = weights.values().iter().fold(0.0_f32, |most, w| most.max(w.abs()));
-    let digit = f64::from(largest) - f64::from(largest.next_down());
-    for threshold in &mut thresholds {
+    let mut largest = vec![0.0_f32; thresholds.len()];
+    for (place, w) in weights.values().iter().enumerate() {
+        let at = place % d_out % largest.len();
+        largest[at] = largest[at].max(w.abs());
+    }
+    for (threshold, largest) in thresholds.iter_mut().zip(largest) {
+        let digit = f64::from(largest) - f64::from(largest.next_down());
         #[expect(clippy::cast_possible_truncation, reason = "at most 2^24 digits")]
         let rounded = ((f64::from(*threshold) / digit).floor() * digit) as f32;
         *threshold = rounded;

@@ -98,7 +98,7 @@ impl Compression {
     /// # Errors
     /// No file, or one that this version did not write.
     pub fn read(folder: &Path) -> Result<Self, Error> {
-        json_record::read(&folder.join(FILE), WHAT, |it: &Self| it.version, VERSION)
+        json_record::read(&folder.join(FILE), WHAT, VERSION)
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {

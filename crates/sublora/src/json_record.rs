@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::atomic::{self, FileError};
@@ -12,21 +12,25 @@ use crate::atomic::{self, FileError};
 ///
 /// # Errors
 /// No file, or one of another form or version.
-pub(crate) fn read<T: DeserializeOwned, V: Into<u64>>(
+pub(crate) fn read<T: DeserializeOwned>(
     path: &Path,
     what: &'static str,
-    version: impl Fn(&T) -> V,
-    expected: V,
+    expected: impl Into<u64>,
 ) -> Result<T, Error> {
+    /// Of every version.
+    #[derive(Deserialize)]
+    struct Head {
+        version: u64,
+    }
     let json = std::fs::read(path).map_err(FileError::at("read", path))?;
-    let found: T =
-        serde_json::from_slice(&json).map_err(|error| Error::format(path, what, error))?;
-    let (version, expected) = (version(&found).into(), expected.into());
+    let wrong = |error| Error::format(path, what, error);
+    let Head { version } = serde_json::from_slice(&json).map_err(wrong)?;
+    let expected = expected.into();
     if version != expected {
         let reason = format!("its version is {version}, this program reads {expected}");
         return Err(Error::format(path, what, reason));
     }
-    Ok(found)
+    serde_json::from_slice(&json).map_err(wrong)
 }
 
 /// Writes `record` to `path`.

@@ -223,9 +223,10 @@ fn the_dense_path_computes_the_same() {
     }
 }
 
+#[cfg(feature = "flex")]
 #[test]
 fn views_of_tensors() {
-    let device = Device::default();
+    let device = Device::flex();
     let layer = layer(&device);
     let x = input(&device).reshape([6, SHAPE[0]]);
     let expected = values(layer.rows(x.clone()));

@@ -93,7 +93,7 @@ impl QatRecord {
         if !path.exists() {
             return Err(Error::Unfinished { folder: folder.to_owned(), what: "`evaluation.json`" });
         }
-        json_record::read(&path, WHAT, |it: &Self| it.version, Self::VERSION)
+        json_record::read(&path, WHAT, Self::VERSION)
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {

@@ -44,7 +44,7 @@ impl Provenance {
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self, Error> {
-        json_record::read(&folder.join(FILE), WHAT, |it: &Self| it.version, VERSION)
+        json_record::read(&folder.join(FILE), WHAT, VERSION)
     }
 
     /// Errs unless what is in `folder` came about as `self` says.

@@ -1,8 +1,8 @@
 //! An unlearning study as it stands in a TOML file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use ortho_linear::{Alpha, AnyBase, AnySelection, Storage};
+use ortho_linear::{Alpha, AnyBase, AnySelection, Matrix, Signals, Storage};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -193,19 +193,74 @@ impl UnlearningConfig {
         ratios.iter().map(mask).collect()
     }
 
+    /// Errs at what is there twice: results go by its name.
+    fn check_unique(&self) -> Result<(), Error> {
+        let kind = |it: &toml::Table| it.get("kind").map_or_else(String::new, ToString::to_string);
+        let lists: [(&str, Vec<String>); 4] = [
+            ("seeds", self.seeds.iter().map(ToString::to_string).collect()),
+            ("ratios", self.ratios.iter().map(ToString::to_string).collect()),
+            (
+                "selections` and `controls",
+                self.selections.iter().chain(&self.controls).map(kind).collect(),
+            ),
+            ("bases", self.bases.iter().map(|it| it.name().to_owned()).collect()),
+        ];
+        for (key, names) in lists {
+            let mut seen = HashSet::new();
+            if let Some(name) = names.iter().find(|it| !seen.insert(*it)) {
+                return Err(Error::Config(format!("`{key}` have {name} twice, expected it once")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries every mask on two small matrices.
+    ///
+    /// # Errors
+    /// A selection that asks for what a study does not measure.
+    pub(super) fn rehearse_masks(&self) -> Result<(), Error> {
+        let reason = |key: &str| {
+            let key = key.to_owned();
+            move |error: ortho_linear::OrthoError| Error::Config(format!("`{key}`: {error}"))
+        };
+        let (before, after) = ([0.5, -1.0, 0.25, 2.0], [0.5, 1.0, -0.25, 1.0]);
+        let matrix = |values| Matrix::new(values, [2, 2]);
+        for Mask { selection, is_control, .. } in self.masks()? {
+            let reason = reason(if is_control { "controls" } else { "selections" });
+            let signals = Signals::of(matrix(&after).map_err(&reason)?);
+            let signals = matrix(&before).and_then(|it| signals.with_pretrained(it));
+            let signals = signals.and_then(|it| it.with_fisher(&[1.0; 4])).map_err(&reason)?;
+            selection.as_dyn().select(&signals).map_err(&reason)?;
+        }
+        for Mask { selection, .. } in self.streams()? {
+            let reason = reason("streams");
+            let signals = Signals::of(matrix(&before).map_err(&reason)?);
+            selection.as_dyn().select(&signals).map_err(&reason)?;
+        }
+        Ok(())
+    }
+
     /// Errs at the first value that no study can have.
     fn validate(&self) -> Result<(), Error> {
         let lists = [
             ("seeds", self.seeds.len()),
             ("selections", self.selections.len()),
             ("ratios", self.ratios.len()),
-            ("facts", self.facts),
+            ("bases", self.bases.len()),
         ];
-        for (key, count) in lists {
+        if let Some((key, _)) = lists.iter().find(|it| it.1 == 0) {
+            return Err(Error::Config(format!("`{key}` is empty, expected at least one")));
+        }
+        for (key, count) in [("facts", self.facts as u64), ("retain_tokens", self.retain_tokens)] {
             if count == 0 {
-                return Err(Error::value(key, &0, "at least one"));
+                return Err(Error::value(key, &0, "at least 1"));
             }
         }
+        if self.storage == Storage::F32 {
+            let expected = "f16 or bf16: differences of f32 need not be numbers";
+            return Err(Error::value("storage", &self.storage, expected));
+        }
+        self.check_unique()?;
         self.alphas()?;
         self.masks()?;
         self.streams()?;

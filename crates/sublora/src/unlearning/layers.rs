@@ -167,7 +167,7 @@ impl Quantized {
     }
 }
 
-/// Half of what codes of a channel are apart.
+/// Half of what symmetric codes of a channel are apart; with a zero point they are up to a 14th closer.
 fn half_step(channel: &ortho_linear::ChannelCoding) -> f32 {
     let codes = match channel.coding {
         Coding::Int4 => 14.0,

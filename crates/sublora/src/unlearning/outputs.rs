@@ -5,6 +5,7 @@ use std::path::Path;
 use report::{Axis, Look, Mark, Page, Reference, Section, Series, Size, Table, TableView, XyChart};
 use serde::{Deserialize, Serialize};
 
+use super::record::{Measures, SeedRecord};
 use super::summary::{FORGOTTEN, Forgetting, UnlearningReport};
 use crate::Error;
 use crate::atomic::{self, FileError};
@@ -78,20 +79,25 @@ impl UnlearningReport {
         for finding in self.findings() {
             page = page.summary(finding);
         }
-        let mean = |value: &dyn Fn(&super::SeedRecord) -> f64| {
-            self.records.iter().map(value).sum::<f64>() / self.records.len() as f64
-        };
-        let tokens = mean(&|it| it.retain_tokens as f64);
+        let tokens = self.mean(|it| it.retain_tokens as f64);
         Ok(page
             .key_figure("seeds", self.records.len().to_string())
             .key_figure("facts", self.config.facts.to_string())
             .key_figure("held-out tokens", format!("{tokens:.0}"))
-            .key_figure("recall of the taught model", percent_of(mean(&|it| it.memorized.recall)))
-            .key_figure("recall before", percent_of(mean(&|it| it.pretrained.recall)))
+            .key_figure(
+                "recall of the taught model",
+                percent_of(self.mean(|it| it.memorized.recall)),
+            )
+            .key_figure("recall before", percent_of(self.mean(|it| it.pretrained.recall)))
             .section(self.alpha_section())
             .section(self.ratio_section()?)
             .section(self.stream_section()?)
             .section(self.quantized_section()?))
+    }
+
+    /// Over the seeds.
+    fn mean(&self, value: impl Fn(&SeedRecord) -> f64) -> f64 {
+        self.records.iter().map(value).sum::<f64>() / self.records.len() as f64
     }
 
     /// A chart of facts and one of text for each ratio.
@@ -102,10 +108,11 @@ impl UnlearningReport {
              mask. Means over the seeds, in log perplexity.",
         );
         for &ratio in &self.config.ratios {
-            for (what, value) in [
-                ("facts", (|it| it.forget_perplexity) as fn(&Forgetting) -> f64),
-                ("text", |it| it.retain_perplexity),
-            ] {
+            let kinds: [(&str, fn(&Forgetting) -> f64, fn(Measures) -> f64); 2] = [
+                ("facts", |it| it.forget_perplexity, |it| it.forget_nats),
+                ("text", |it| it.retain_perplexity, |it| it.retain_nats),
+            ];
+            for (what, value, nats) in kinds {
                 let series = self.masks().into_iter().enumerate().map(|(place, mask)| {
                     let at = |it: &&Forgetting| it.model == mask && it.ratio == Some(ratio);
                     let points = rows.iter().filter(at);
@@ -120,13 +127,11 @@ impl UnlearningReport {
                     size: Size::HALF,
                     ..XyChart::default()
                 };
-                for (label, model) in [("untaught", "pretrained"), ("taught", "memorized")] {
-                    let quantized = self.quantized();
-                    if let Some(it) = quantized.iter().find(|it| it.model == model) {
-                        chart
-                            .references
-                            .push(Reference::Horizontal { at: value(it), label: label.into() });
-                    }
+                let ends: [(&str, fn(&SeedRecord) -> Measures); 2] =
+                    [("untaught", |it| it.pretrained), ("taught", |it| it.memorized)];
+                for (label, end) in ends {
+                    let at = self.mean(|it| nats(end(it))).exp();
+                    chart.references.push(Reference::Horizontal { at, label: label.into() });
                 }
                 section = section.chart(chart.to_svg(), "");
             }

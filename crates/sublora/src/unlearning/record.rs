@@ -37,6 +37,10 @@ pub struct SeedRecord {
     pub seed: u64,
     /// The text.
     pub corpus: Sha256Hash,
+    /// Of every setting but the seeds.
+    pub settings: Sha256Hash,
+    /// Names, shapes and values of the base; none of a random one.
+    pub base: Option<Sha256Hash>,
     /// Held-out tokens.
     pub retain_tokens: u64,
     /// Of $M_0$, as stored.
@@ -100,7 +104,7 @@ impl SeedRecord {
         if !path.exists() {
             return Ok(None);
         }
-        json_record::read(&path, WHAT, |it: &Self| it.version, Self::VERSION).map(Some)
+        json_record::read(&path, WHAT, Self::VERSION).map(Some)
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {

@@ -157,6 +157,8 @@ impl Seed<'_> {
             version: SeedRecord::VERSION,
             seed: self.seed,
             corpus: self.study.corpus.sha256(),
+            settings: self.study.settings()?,
+            base: self.identity.sha256(),
             retain_tokens: pair.exam.retain_tokens(),
             pretrained: pair.pretrained,
             memorized: pair.memorized,

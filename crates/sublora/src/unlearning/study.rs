@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use corpus::{Corpus, Tokenizer};
+use corpus::{Corpus, Sha256Hash, Tokenizer};
 use counter_rng::Key;
 
 use super::config::UnlearningConfig;
@@ -12,7 +12,7 @@ use super::facts::Facts;
 use super::record::SeedRecord;
 use super::seed::Seed;
 use crate::atomic::{self, FileError};
-use crate::config::{BaseConfig, RunConfig, first_difference};
+use crate::config::{BaseConfig, CertifyConfig, RunConfig, first_difference};
 use crate::{Error, Progress, Run};
 
 const CONFIG: &str = "unlearning.toml";
@@ -65,10 +65,21 @@ impl UnlearningStudy<'_> {
         Ok((config, records.into_iter().flatten().collect()))
     }
 
+    /// The hash of what every seed does.
+    pub(super) fn settings(&self) -> Result<Sha256Hash, Error> {
+        let config = UnlearningConfig { seeds: Vec::new(), ..self.recorded_config()? };
+        let text = toml::to_string(&config).map_err(|error| Error::config(&error))?;
+        Ok(Sha256Hash::of(&[text.as_bytes()]))
+    }
+
     /// Finds what is wrong with the configuration before anything is written.
     fn rehearse(&self) -> Result<(), Error> {
+        self.config.rehearse_masks()?;
+        let vocab = self.corpus.manifest().tokenizer.vocab_size;
         for &seed in &self.config.seeds {
-            let shape = self.base_run(seed, &self.folder).uncertified_shape()?;
+            let run = self.base_run(seed, &self.folder);
+            let shape = run.uncertified_shape()?;
+            run.config.validate_for(&shape, vocab)?;
             for (_, teaching) in self.config.trainings() {
                 teaching.train.validate_for(&shape)?;
             }
@@ -114,19 +125,23 @@ impl UnlearningStudy<'_> {
 
     fn seed(&self, seed: u64) -> Result<SeedRecord, Error> {
         let folder = seed_folder(&self.folder, seed);
-        if let Some(record) = SeedRecord::find(&folder)? {
-            if record.corpus != self.corpus.sha256() {
-                let folder = folder.display();
-                let reason = format!("`{folder}` was measured on another corpus");
-                return Err(Error::Mismatch(reason));
-            }
-            return Ok(record);
-        }
         let run = self.base_run(seed, &folder);
+        let found = SeedRecord::find(&folder)?;
+        if let Some(record) = &found {
+            let (corpus, settings) = (self.corpus.sha256(), self.settings()?);
+            let theirs = (record.seed, record.corpus, record.settings);
+            if theirs != (seed, corpus, settings) {
+                return Err(other(&folder, "seed, corpus or settings"));
+            }
+        }
         if let BaseConfig::PriorSplit { .. } = self.config.base {
             run.pretrain_base(true)?;
         }
         let (base, shape, identity) = run.uncertified_base()?;
+        if let Some(record) = found {
+            let is_same = record.base == identity.sha256();
+            return if is_same { Ok(record) } else { Err(other(&folder, "base")) };
+        }
         let facts = self.facts(seed, shape.n_positions)?;
         let seed = Seed { study: self, seed, folder, run, facts, identity };
         let record = seed.measured(&base)?;
@@ -141,6 +156,7 @@ impl UnlearningStudy<'_> {
             model: self.config.model.clone(),
             base: self.config.base.clone(),
             train: self.config.memorize.train.clone(),
+            certify: CertifyConfig { top_k: Vec::new(), ..CertifyConfig::default() },
             ..RunConfig::default()
         };
         Run {
@@ -153,6 +169,12 @@ impl UnlearningStudy<'_> {
             progress: self.progress,
         }
     }
+}
+
+/// A seed that was measured in other circumstances.
+fn other(folder: &Path, what: &str) -> Error {
+    let folder = folder.display();
+    Error::Mismatch(format!("`{folder}` was measured with another {what}"))
 }
 
 fn seed_folder(folder: &Path, seed: u64) -> PathBuf {

@@ -1,5 +1,6 @@
 //! Means over the seeds, and what they say.
 
+use std::cmp::Ordering;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::sweep::Spread;
 /// Which share of the facts has to be forgotten, and by how much the perplexity of text may change.
 pub(super) const FORGOTTEN: f64 = 0.5;
 pub(super) const RETAIN: f64 = 0.02;
+/// Recall of a model that was taught.
+const TAUGHT: f64 = 0.5;
 
 /// What all seeds of a study measured.
 pub struct UnlearningReport {
@@ -58,7 +61,7 @@ pub struct Forgetting {
     pub captured: Option<f64>,
     /// Bytes of outliers, where there are any.
     pub outlier_bytes: Option<f64>,
-    /// Share of weights that quantise to another code than those of $M_1$.
+    /// Share of weights that are more than half a step away from those of $M_1$ quantised the same way.
     pub moved: Option<f64>,
 }
 
@@ -144,10 +147,24 @@ impl UnlearningReport {
         let candidates: Vec<&Forgetting> =
             at_base.iter().copied().filter(|it| !it.is_control).collect();
         let of_one = candidates.chunk_by(|a, b| a.model == b.model);
-        findings.extend(of_one.map(|rows| sentence(rows, &at_base)));
+        let unjudged = self.unjudged();
+        findings.extend(of_one.map(|rows| sentence(rows, &at_base, unjudged)));
         findings.extend(self.taught());
         findings.extend(self.returning());
         findings
+    }
+
+    /// Why nothing can be said by the criterion, if that is so.
+    fn unjudged(&self) -> Option<&'static str> {
+        let taught = self.records.iter().all(|it| {
+            it.memorized.recall >= TAUGHT && it.memorized.forget_nats < it.pretrained.forget_nats
+        });
+        match () {
+            () if self.records.len() < 2 => Some("a single seed has no spread"),
+            () if self.config.controls.is_empty() => Some("there is no control"),
+            () if !taught => Some("not all seeds were taught half of the facts"),
+            () => None,
+        }
     }
 
     /// What outliers alone learn, and what is left of it without them.
@@ -211,7 +228,7 @@ pub(super) fn meets(row: &Forgetting, controls: &[&Forgetting]) -> bool {
 }
 
 /// Of the masks of one selection, by size.
-fn sentence(rows: &[&Forgetting], all: &[&Forgetting]) -> String {
+fn sentence(rows: &[&Forgetting], all: &[&Forgetting], unjudged: Option<&str>) -> String {
     let percent = |share: f64| report::significant(share * 100.0, 3);
     let size = |it: &Forgetting| format!("{} %", percent(it.ratio.unwrap_or(0.0)));
     let controls_of = |row: &Forgetting| -> Vec<&Forgetting> {
@@ -221,12 +238,15 @@ fn sentence(rows: &[&Forgetting], all: &[&Forgetting]) -> String {
     // A mask of all weights is the untaught model, and no selection.
     let masks = || rows.iter().copied().filter(|it| it.ratio < Some(1.0));
     let met: Vec<String> = masks().filter(|it| meets(it, &controls_of(it))).map(size).collect();
-    let verdict = if met.is_empty() {
-        format!("{name} meets it with no mask")
-    } else {
-        format!("{name} meets it with {} of the weights", met.join(", "))
+    let verdict = match unjudged {
+        Some(reason) => format!("{name} is not judged: {reason}"),
+        None if met.is_empty() => format!("{name} meets it with no mask"),
+        None => format!("{name} meets it with {} of the weights", met.join(", ")),
     };
-    let Some(row) = masks().find(|it| it.forgotten >= FORGOTTEN).or(masks().last()) else {
+    let by_size =
+        |a: &&Forgetting, b: &&Forgetting| a.ratio.partial_cmp(&b.ratio).unwrap_or(Ordering::Equal);
+    let smallest = masks().filter(|it| it.forgotten >= FORGOTTEN).min_by(by_size);
+    let Some(row) = smallest.or(masks().max_by(by_size)) else {
         return format!("{verdict}.");
     };
     let goal =

@@ -247,7 +247,7 @@ fn outputs_on_the_text_that_a_model_reads() {
     let remark = loud.remark(&report.settings);
     assert!(remark.starts_with("steps, ") && remark.contains(" % on the text, "), "{remark}");
     assert!(report.inputs_in_words().ends_with("2 windows of 32 tokens of held-out text."));
-    // Outliers that are chosen by the inputs find the row that matters.
+    // Chosen by the inputs: as many as asked for.
     let more = parse(settings).overridden(&["split.selection.ratio=0.0625".to_owned()]).unwrap();
     let report = more.run(&path, None, Some(&text), &()).unwrap();
     assert!((report.layers[0].density - 0.0625).abs() < 1e-12);

@@ -1,14 +1,19 @@
 //! Facts, losses on them, splits and codes.
 
+use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData};
+use corpus::{Split, WindowSampler};
 use counter_rng::Key;
-use gpt2_model::{Gpt2Config, PlainGpt2, logits};
+use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy, logits};
 use ortho_linear::{Alpha, AnyBase, AnySelection, Construction, MemoryDelta, SplitConfig};
 
-use super::super::exam::value_nats;
+use super::super::exam::{Padded, value_nats};
 use super::super::facts::{Facts, Sentence};
-use super::super::layers::{Quantized, Splits, stored, values, with_values};
+use super::super::layers::{Quantized, Splits, layout, stored, values, with_values};
 use super::*;
+use crate::spec::arrange;
+use crate::subspace::flat_gradient;
+use crate::train::Batch;
 
 fn model(seed: u64) -> PlainGpt2 {
     let config = Gpt2Config {
@@ -158,4 +163,48 @@ fn what_stays_within_half_a_step_has_not_moved() {
         [moved(int4(), 0.02), moved(int8(), 0.02), moved(AnyBase::default(), 0.02)];
     assert!(coarse > 0.02 && coarse < 0.2, "{coarse}");
     assert!(fine > 0.3 && fine <= half && half < 0.6, "{fine} {half}");
+}
+
+/// The mean of the squares of gradients, and not the square of their mean; over that of text and its mean.
+#[test]
+fn fisher_information_is_a_mean_over_samples() {
+    let device = Device::default().autodiff();
+    let config = Gpt2Config {
+        vocab_size: 257,
+        n_positions: 48,
+        n_embd: 8,
+        n_layer: 1,
+        n_head: 2,
+        ..Gpt2Config::default()
+    };
+    let model = PlainGpt2::random(&config, Key::from_seed(1), &device).unwrap();
+    let layout = layout(&model).unwrap();
+    let model = arrange(model, &layout);
+    let facts = Facts::new(2, bytes().as_ref(), 48, Key::from_seed(1)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = text(dir.path());
+    let windows = WindowSampler::new(corpus.split(Split::Train), 17, 1).unwrap();
+    let text = [Batch::first_of(&windows, 0, 1, &device)];
+    let squares = |loss: gpt2_model::Loss| -> Vec<f64> {
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        let flat = flat_gradient(&model, &layout, &gradients).unwrap();
+        flat.into_iter().map(|it| f64::from(it).powi(2)).collect()
+    };
+    let of_fact = |it: &Sentence| {
+        let Padded { tokens, targets, .. } = Padded::whole([it].into_iter(), &device);
+        let hidden = model.hidden(tokens).squeeze_dim::<2>(0);
+        squares(cross_entropy(&model.head_factors(hidden), &targets))
+    };
+    let [a, b] = [0, 1].map(|place| of_fact(&facts.statements[place]));
+    let of_text = squares(cross_entropy(&text[0].factors(&model), &text[0].targets));
+    let found = fisher::ratio(&model, &layout, &facts.statements, &text).unwrap();
+    for tensor in layout.tensors() {
+        let range = tensor.range();
+        let mean = of_text[range.clone()].iter().sum::<f64>() / range.len() as f64;
+        for place in range {
+            let expected = f64::midpoint(a[place], b[place]) / (of_text[place] + mean);
+            let found = f64::from(found[place]);
+            assert!((found - expected).abs() <= 1e-4 * expected + 1e-12, "{found} {expected}");
+        }
+    }
 }

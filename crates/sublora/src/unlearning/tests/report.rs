@@ -39,6 +39,8 @@ fn record(seed: u64, forgotten: f64, control: f64) -> SeedRecord {
         version: SeedRecord::VERSION,
         seed,
         corpus: Sha256Hash([7; 32]),
+        settings: Sha256Hash([8; 32]),
+        base: None,
         retain_tokens: 100,
         pretrained: measures(2.5, 0.0, 2.1),
         memorized: measures(0.5, 1.0, 2.0),
@@ -90,10 +92,26 @@ fn the_criterion_has_three_parts() {
 }
 
 #[test]
+fn what_cannot_be_judged_is_not() {
+    let verdict = |report: &UnlearningReport| report.findings()[1].clone();
+    let one = verdict(&report(vec![record(1, 0.8, 0.1)]));
+    assert!(one.starts_with("memory-delta is not judged: a single seed has no spread;"), "{one}");
+    let two = || vec![record(1, 0.8, 0.1), record(2, 0.8, 0.1)];
+    let mut without = report(two());
+    without.config.controls.clear();
+    let without = verdict(&without);
+    assert!(without.contains("not judged: there is no control"), "{without}");
+    let mut untaught = two();
+    untaught[1].memorized.recall = 0.4;
+    let untaught = verdict(&report(untaught));
+    assert!(untaught.contains("not judged: not all seeds were taught"), "{untaught}");
+}
+
+#[test]
 fn what_is_said_of_them() {
     let report = report(vec![record(1, 0.6, 0.1), record(2, 0.8, 0.1)]);
     let findings = report.findings();
-    assert_eq!(findings.len(), 3, "{findings:#?}");
+    assert_eq!(findings.len(), 3, "{findings:#?}"); // nothing was taught to outliers alone
     let expected = "memory-delta meets it with 25 % of the weights; the smallest that goes so far, 25 %, has \
                     50 % of the change: 70 % forgotten (random 10 %), text +1.01 %.";
     assert_eq!(findings[1], expected);

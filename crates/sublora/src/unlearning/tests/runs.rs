@@ -111,10 +111,23 @@ fn settings_that_no_study_can_have() {
         UnlearningConfig::parse(CONFIG, &[setting.to_owned()]).unwrap_err().to_string()
     };
     for (setting, expected) in [
-        ("ratios=[0.5, 1.5]", "`ratios` is 1.5, expected 0 to 1"),
-        ("ratios=[nan]", "`ratios` is NaN, expected 0 to 1"),
-        ("ratios=[]", "`ratios` is 0, expected at least one"),
-        ("facts=0", "`facts` is 0, expected at least one"),
+        ("ratios=[0.5, 1.5]", "`selections` is 1.5, expected a ratio from 0 to 1"),
+        ("ratios=[nan]", "`selections` is NaN, expected a ratio from 0 to 1"),
+        ("ratios=[]", "`ratios` is empty, expected at least one"),
+        ("bases=[]", "`bases` is empty, expected at least one"),
+        ("facts=0", "`facts` is 0, expected at least 1"),
+        ("retain_tokens=0", "`retain_tokens` is 0, expected at least 1"),
+        ("seeds=[2, 2]", "`seeds` have 2 twice"),
+        ("ratios=[0.5, 0.5]", "`ratios` have 0.5 twice"),
+        (
+            "controls=[{ kind = \"memory-delta\" }]",
+            "`selections` and `controls` have \"memory-delta\" twice",
+        ),
+        (
+            "bases=[{ kind = \"int8\" }, { kind = \"int8\", range = \"mse\" }]",
+            "`bases` have int8 twice",
+        ),
+        ("storage=\"f32\"", "`storage` is f32, expected f16 or bf16"),
         ("alphas=[-0.5]", "`alphas`: alpha is -0.5, expected 0 to 1"),
         ("alphas=[inf]", "`alphas`: alpha is inf, expected 0 to 1"),
         ("selections=[{ kind = \"iqr\" }]", "`selections`: unknown field `ratio`"),
@@ -131,12 +144,40 @@ fn settings_that_no_study_can_have() {
 }
 
 #[test]
-fn text_that_is_too_short_is_refused_before_anything_is_written() {
+fn what_does_not_fit_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (corpus, tokenizer) = (text(dir.path()), bytes());
-    let config = config(&["retain_tokens=1000000"]);
-    let study = study(dir.path(), config, &corpus, tokenizer.as_ref(), &());
-    let error = study.run().unwrap_err().to_string();
-    assert!(error.starts_with("`retain_tokens` is 1000000, expected at most "), "{error}");
-    assert!(!dir.path().join("study").exists());
+    for (setting, expected) in [
+        ("retain_tokens=1000000", "`retain_tokens` is 1000000, expected at most "),
+        ("base={ kind = \"prior-split\", fraction = 2.0 }", "`base.fraction` is 2"),
+        ("memorize.train.seq=49", "`train.seq` is 49, expected at most"),
+        ("selections=[{ kind = \"hessian\" }]", "`selections`: `hessian` needs"),
+        ("streams.selection={ kind = \"memory-delta\" }", "`streams`: `memory-delta` needs"),
+        ("streams.selection={ kind = \"fisher\" }", "`streams`: `fisher` needs"),
+    ] {
+        let study = study(dir.path(), config(&[setting]), &corpus, tokenizer.as_ref(), &());
+        let error = study.run().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{setting}: {error}");
+        assert!(!dir.path().join("study").exists(), "{setting}");
+    }
+}
+
+#[test]
+fn a_seed_of_other_settings_is_not_taken_for_one_of_these() {
+    let dir = tempfile::tempdir().unwrap();
+    let (corpus, tokenizer) = (text(dir.path()), bytes());
+    let run = |overrides: &[&str]| {
+        study(dir.path(), config(overrides), &corpus, tokenizer.as_ref(), &()).run()
+    };
+    let short = ["memorize.train.steps=1", "unlearning={}", "streams.ratios=[]", "alphas=[]"];
+    let first = run(&short).unwrap();
+    assert_eq!(run(&short).unwrap(), first);
+    std::fs::remove_file(dir.path().join("study/unlearning.toml")).unwrap();
+    let error = run(&[&short[..], &["facts=5"]].concat()).unwrap_err().to_string();
+    assert!(error.ends_with("was measured with another seed, corpus or settings"), "{error}");
+    let path = dir.path().join("study/seed-1/measured.json");
+    let json = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, json.replace("\"version\": 1,", "\"version\": 2, \"more\": 0,")).unwrap();
+    let error = SeedRecord::find(path.parent().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("its version is 2, this program reads 1"), "{error}");
 }
