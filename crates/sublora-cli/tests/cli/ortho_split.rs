@@ -16,6 +16,7 @@ fn prepared() -> TempDir {
     let at = folder.path();
     fs::write(at.join("text.jsonl"), text::json_lines(8)).unwrap();
     done(at, "corpus build --input text.jsonl --tokenizer byte --val-fraction 0.3 --out corpus");
+    fs::write(at.join("qat.toml"), "[train]\nbatch = 2\nseq = 24\n").unwrap(); // windows that calibrate
     gpt2(&at.join("gpt2"));
     folder
 }
@@ -28,7 +29,7 @@ fn eval(at: &Path, line: &str) -> Vec<Value> {
 
 /// Of a GPT-2 folder, unquantised.
 fn plain(at: &Path, folder: &str) -> f64 {
-    let found = eval(at, &format!("{folder} --precision 8,32"));
+    let found = eval(at, &format!("{folder} --precision 8,32 --config qat.toml"));
     let found = found.iter().find(|it| it["bits"] == 32).unwrap();
     found["nats_per_token"].as_f64().unwrap()
 }

@@ -217,8 +217,8 @@ fn what_is_no_gpt2_and_what_no_split_has() {
     let other = folder.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("config.json"), "{\"model_type\": \"llama\"}").unwrap();
-    let said = error("", &other);
-    assert!(said.contains("describes no GPT-2 that can be loaded"), "{said}");
+    let said = error("", &other).replace(char::from(92), "/");
+    assert!(said.starts_with("`GPT2/config.json` is no valid configuration"), "{said}");
 
     split("", &gpt2, &out).unwrap();
     let found = OrthoModel::load(&out, &Device::default()).unwrap();
