@@ -10,7 +10,7 @@
 //! a copy of the base, $y = x\,(B + \alpha O) + b$, one dense product: with $n$ entries and $t$ tokens,
 //! that moves $8\,d_{in} d_{out}$ bytes and $12 n$ more, whatever $t$ is. The other portable way, a gather
 //! of $x$ and a segmented sum, writes and reads products of every token and entry, some $20\,t n$ bytes: at
-//! a density of .5 % it is the worse one from 80 tokens on, at 5 % from 8. No values pass
+//! a density of .5 % it is the worse one from 81 tokens on, at 5 % from 9. No values pass
 //! through the host. Where few tokens at one alpha are computed often, as in generation,
 //! [`materialised`](OrthoLinear::materialised) is made once and copies nothing.
 

@@ -34,6 +34,19 @@ pub(super) struct Seed<'a> {
     pub(super) identity: BaseIdentity,
 }
 
+/// A training, and what it begins from.
+#[derive(Serialize)]
+struct Course<'a> {
+    #[serde(skip)]
+    name: &'a str,
+    #[serde(skip)]
+    goal: Goal,
+    /// From the base on; the last is to be done.
+    trainings: &'a [&'a Teaching],
+    /// Where the outliers are that alone are taught.
+    mask: Option<&'a AnySelection>,
+}
+
 /// What a checkpoint is of.
 #[derive(Serialize)]
 struct Spec<'a> {
@@ -41,10 +54,8 @@ struct Spec<'a> {
     base: &'a BaseIdentity,
     seed: u64,
     facts: usize,
-    /// From the base on.
-    trainings: &'a [&'a Teaching],
-    /// Where the outliers are that alone are taught.
-    mask: Option<&'a AnySelection>,
+    #[serde(flatten)]
+    course: &'a Course<'a>,
 }
 
 /// The base beside what it was taught, both as stored.
@@ -121,9 +132,9 @@ impl Seed<'_> {
         let exam =
             Exam::new(&self.facts, self.study.corpus, config.retain_tokens, base.limits().1)?;
         let memorize = &config.memorize;
-        let trainings = [memorize];
-        let spec = self.spec(&trainings);
-        let memorized = self.taught("memorize", &spec, base.clone(), layout(base)?, Goal::Least)?;
+        let course =
+            Course { name: "memorize", goal: Goal::Least, trainings: &[memorize], mask: None };
+        let memorized = self.taught(&course, base.clone(), layout(base)?)?;
         let rule = SplitConfig { storage: config.storage, ..SplitConfig::default() };
         let fisher = self.fisher(&memorized)?;
         let pair = Pair::new(rule, exam, base, &memorized, fisher)?;
@@ -135,9 +146,8 @@ impl Seed<'_> {
         }
         for (name, teaching) in &config.unlearning {
             let goal = Goal::Reach(pair.pretrained.forget_nats);
-            let trainings = [memorize, teaching];
-            let spec = self.spec(&trainings);
-            let model = self.taught(name, &spec, memorized.clone(), layout(base)?, goal)?;
+            let course = Course { name, goal, trainings: &[memorize, teaching], mask: None };
+            let model = self.taught(&course, memorized.clone(), layout(base)?)?;
             let layers = stored(&model, &pair.rule)?;
             subjects.push(Subject { name: name.clone(), ratio: None, layers });
         }
@@ -156,48 +166,41 @@ impl Seed<'_> {
         })
     }
 
-    fn spec<'b>(&'b self, trainings: &'b [&'b Teaching]) -> Spec<'b> {
-        Spec {
+    /// `model` after a training of the weights of `layout`.
+    fn taught<L: LinearLayer>(
+        &self,
+        course: &Course<'_>,
+        model: Gpt2<L, LayerNorm>,
+        layout: Layout,
+    ) -> Result<Gpt2<L, LayerNorm>, Error> {
+        let Some(&teaching) = course.trainings.last() else { return Ok(model) };
+        let spec = Spec {
             corpus: self.study.corpus.sha256(),
             base: &self.identity,
             seed: self.seed,
             facts: self.config().facts,
-            trainings,
-            mask: None,
-        }
-    }
-
-    /// `model` after the last training of `spec`: of the weights of `layout`.
-    fn taught<L: LinearLayer>(
-        &self,
-        name: &str,
-        spec: &Spec<'_>,
-        model: Gpt2<L, LayerNorm>,
-        layout: Layout,
-        goal: Goal,
-    ) -> Result<Gpt2<L, LayerNorm>, Error> {
-        let Some(&teaching) = spec.trainings.last() else { return Ok(model) };
+            course,
+        };
         let model = arrange(model, &layout);
         let trainer = Trainer {
             config: &teaching.train,
-            spec: toml::to_string(spec).map_err(|error| Error::config(&error))?,
-            folder: self.folder.join(name),
+            spec: toml::to_string(&spec).map_err(|error| Error::config(&error))?,
+            folder: self.folder.join(course.name),
             now: self.study.now,
             progress: self.study.progress,
         };
         let data = self.run.data(&teaching.train, Part::Certified)?;
-        let objective = Mixture { teaching, facts: &self.facts, goal };
+        let objective = Mixture { teaching, facts: &self.facts, goal: course.goal };
         let mut parameters = Direct::new(layout, &teaching.train);
         let resume = Trainer::steps_taken(&trainer.folder)?.is_some();
-        Ok(trainer.run(name, model, &objective, &mut parameters, &data, resume)?.0)
+        Ok(trainer.run(course.name, model, &objective, &mut parameters, &data, resume)?.0)
     }
 
     /// What `fisher` selects by, layer by layer, if it is among the selections.
     fn fisher(&self, memorized: &PlainGpt2) -> Result<Option<Vec<Vec<f32>>>, Error> {
         let config = self.config();
-        let is_fisher =
-            |table: &toml::Table| table.get("kind").and_then(|it| it.as_str()) == Some("fisher");
-        if !config.selections.iter().any(is_fisher) {
+        let is_fisher = |it: &Mask| matches!(it.selection, AnySelection::Fisher(_));
+        if !config.masks()?.iter().any(is_fisher) {
             return Ok(None);
         }
         let layout = layout(memorized)?;
@@ -259,11 +262,14 @@ impl Seed<'_> {
             let splits = pair.empty(|layer| self.drawn(selection.clone(), layer))?;
             let stored = with_values(base, &pair.before, values(&pair.before));
             let model = splits.model(stored, &pair.before)?.train_outliers();
-            let name = format!("stream-{ratio}");
-            let trainings = [&config.memorize];
-            let spec = Spec { mask: Some(&selection), ..self.spec(&trainings) };
+            let course = Course {
+                name: &format!("stream-{ratio}"),
+                goal: Goal::Least,
+                trainings: &[&config.memorize],
+                mask: Some(&selection),
+            };
             let layout = outliers(&model)?;
-            let model = self.taught(&name, &spec, model, layout, Goal::Least)?.valid();
+            let model = self.taught(&course, model, layout)?.valid();
             for alpha in config.alphas()? {
                 model.set_alpha(alpha);
                 rows.push(SweepRow {

@@ -132,7 +132,6 @@ impl UnlearningReport {
     /// set before.
     pub fn findings(&self) -> Vec<String> {
         let sweep = self.sweep();
-        let at = |alpha: f32| sweep.iter().filter(move |it| it.alpha == Some(alpha));
         let mut findings = vec![format!(
             "Criterion, set before measuring: at alpha = 0 at least {} % of the way from the taught model \
              back to the untaught one, in log perplexity of the facts; perplexity of text changed by less \
@@ -141,10 +140,11 @@ impl UnlearningReport {
             FORGOTTEN * 100.0,
             RETAIN * 100.0,
         )];
-        for row in at(0.0).filter(|it| !it.is_control) {
-            let controls = at(0.0).filter(|it| it.is_control && it.ratio == row.ratio);
-            findings.push(sentence(row, &controls.collect::<Vec<_>>()));
-        }
+        let at_base: Vec<&Forgetting> = sweep.iter().filter(|it| it.alpha == Some(0.0)).collect();
+        let candidates: Vec<&Forgetting> =
+            at_base.iter().copied().filter(|it| !it.is_control).collect();
+        let of_one = candidates.chunk_by(|a, b| a.model == b.model);
+        findings.extend(of_one.map(|rows| sentence(rows, &at_base)));
         findings.extend(self.taught());
         findings.extend(self.returning());
         findings
@@ -210,20 +210,38 @@ pub(super) fn meets(row: &Forgetting, controls: &[&Forgetting]) -> bool {
     row.forgotten >= FORGOTTEN && row.retain_change.abs() < RETAIN && controls.iter().all(beats)
 }
 
-fn sentence(row: &Forgetting, controls: &[&Forgetting]) -> String {
-    let beside: Vec<String> =
-        controls.iter().map(|it| format!("{} {:.1} %", it.model, it.forgotten * 100.0)).collect();
+/// Of the masks of one selection, by size.
+fn sentence(rows: &[&Forgetting], all: &[&Forgetting]) -> String {
+    let percent = |share: f64| report::significant(share * 100.0, 3);
+    let size = |it: &Forgetting| format!("{} %", percent(it.ratio.unwrap_or(0.0)));
+    let controls_of = |row: &Forgetting| -> Vec<&Forgetting> {
+        all.iter().copied().filter(|it| it.is_control && it.ratio == row.ratio).collect()
+    };
+    let name = rows.first().map_or("", |it| it.model.as_str());
+    // A mask of all weights is the untaught model, and no selection.
+    let masks = || rows.iter().copied().filter(|it| it.ratio < Some(1.0));
+    let met: Vec<String> = masks().filter(|it| meets(it, &controls_of(it))).map(size).collect();
+    let verdict = if met.is_empty() {
+        format!("{name} meets it with no mask")
+    } else {
+        format!("{name} meets it with {} of the weights", met.join(", "))
+    };
+    let Some(row) = masks().find(|it| it.forgotten >= FORGOTTEN).or(masks().last()) else {
+        return format!("{verdict}.");
+    };
+    let goal =
+        if row.forgotten >= FORGOTTEN { "the smallest that goes so far" } else { "the largest" };
+    let beside: Vec<String> = controls_of(row)
+        .iter()
+        .map(|it| format!("{} {} %", it.model, percent(it.forgotten)))
+        .collect();
     format!(
-        "{} with {} % of the weights, {:.1} % of the change: {:.1} % forgotten (recall {:.1} %), text {:+.2} %; \
-         {}: {}.",
-        row.model,
-        row.ratio.unwrap_or(0.0) * 100.0,
-        row.captured.unwrap_or(0.0) * 100.0,
-        row.forgotten * 100.0,
-        row.recall * 100.0,
-        row.retain_change * 100.0,
+        "{verdict}; {goal}, {}, has {} % of the change: {} % forgotten ({}), text {:+.2} %.",
+        size(row),
+        percent(row.captured.unwrap_or(0.0)),
+        percent(row.forgotten),
         beside.join(", "),
-        if meets(row, controls) { "meets the criterion" } else { "does not meet the criterion" },
+        row.retain_change * 100.0,
     )
 }
 

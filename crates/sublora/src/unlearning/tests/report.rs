@@ -94,8 +94,8 @@ fn what_is_said_of_them() {
     let report = report(vec![record(1, 0.6, 0.1), record(2, 0.8, 0.1)]);
     let findings = report.findings();
     assert_eq!(findings.len(), 3, "{findings:#?}");
-    let expected = "memory-delta with 25 % of the weights, 50.0 % of the change: 70.0 % forgotten (recall \
-                    25.0 %), text +1.01 %; random 10.0 %: meets the criterion.";
+    let expected = "memory-delta meets it with 25 % of the weights; the smallest that goes so far, 25 %, has \
+                    50 % of the change: 70 % forgotten (random 10 %), text +1.01 %.";
     assert_eq!(findings[1], expected);
     let expected =
         "Quantising brings back most with int4 after ascent: recall from 0.0 % (fp16) to 75.0 %.";
