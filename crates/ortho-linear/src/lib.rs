@@ -11,6 +11,7 @@
 
 mod alpha;
 mod base;
+mod change;
 mod csr;
 mod diagnosis;
 mod error;
@@ -34,6 +35,7 @@ mod conformance;
 
 pub use alpha::Alpha;
 pub use base::*;
+pub use change::Change;
 pub use csr::Csr;
 pub use diagnosis::{
     Cause, ClipRule, Diagnosis, Estimate, RowClass, RuleError, Verdict, output_error,

@@ -17,7 +17,7 @@ use sublora::quantizers::{AnyGrid, AnyRange, BitWidth, Granularity};
 
 use crate::device::DEFAULT;
 
-pub(crate) use ortho::{Ortho, OrthoDiagnose, OrthoSweep};
+pub(crate) use ortho::{Ortho, OrthoDiagnose, OrthoSettings, OrthoSplit, OrthoSweep, StreamArgs};
 pub(crate) use qat::{
     Qat, QatCompare, QatCyclic, QatParameters, QatRangeTest, QatSuiteArgs, QatTrain,
 };
@@ -65,9 +65,10 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Turn what came of a sweep into a page and tables
     Report(Report),
-    /// Loss of a compressed model, or of one at several precisions, on held-out documents
+    /// Loss of a compressed model, or of one at several precisions or gains of its outliers, on held-out
+    /// documents
     Eval(Eval),
-    /// Text from a compressed model
+    /// Text from a compressed model, or from one of bases and outliers
     Generate(Generate),
     /// Write a checkpoint with its matrices fake-quantised, and what that did to each
     Quantize(Quantize),
@@ -189,7 +190,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Eval {
-    /// Folder of the run
+    /// Folder of the run, of a GPT-2, or of what `sublora ortho split` wrote
     pub(crate) run: PathBuf,
     /// Corpus folder
     #[arg(long, value_name = "DIR")]
@@ -203,11 +204,24 @@ pub(crate) struct Eval {
     /// Widths in bits, of a run of `sublora qat` or of a GPT-2 folder, which is then quantised
     #[arg(long, value_name = "BITS,..", value_delimiter = ',', value_parser = bit_width)]
     pub(crate) precision: Vec<BitWidth>,
-    /// With `--precision`: tokens by which windows slide, one evaluation each, 0 for the context
-    #[arg(long, value_name = "N,..", value_delimiter = ',', requires = "precision")]
+    /// Gains of the outliers of what `sublora ortho split` wrote: 0 is the base alone, 1 base and outliers
+    /// [0,1]
+    #[arg(
+        long,
+        value_name = "ALPHA,..",
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        conflicts_with_all = ["precision", "split", "blocks"]
+    )]
+    pub(crate) alpha: Vec<f32>,
+    #[command(flatten)]
+    pub(crate) streams: StreamArgs,
+    /// With `--precision` or `--alpha`: tokens by which windows slide, one evaluation each, 0 for the
+    /// context
+    #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub(crate) stride: Vec<usize>,
-    /// With `--precision`: documents to score, from the first
-    #[arg(long, value_name = "N", requires = "precision")]
+    /// With `--precision` or `--alpha`: documents to score, from the first
+    #[arg(long, value_name = "N")]
     pub(crate) documents: Option<u64>,
     /// With `--precision` of a GPT-2 folder: how it is quantised, a configuration of `sublora qat`
     #[arg(long, value_name = "FILE", requires = "precision")]
@@ -275,7 +289,7 @@ pub(crate) struct Verify {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Generate {
-    /// Folder of the run
+    /// Folder of the run, or of what `sublora ortho split` wrote
     pub(crate) run: PathBuf,
     /// Corpus folder, for its tokenizer
     #[arg(long, value_name = "DIR")]
@@ -295,6 +309,11 @@ pub(crate) struct Generate {
     /// Of the draws
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Gain of the outliers of what `sublora ortho split` wrote: 0 is the base alone [1]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    pub(crate) alpha: Option<f32>,
+    #[command(flatten)]
+    pub(crate) streams: StreamArgs,
 }
 
 #[derive(Debug, ClapArgs)]

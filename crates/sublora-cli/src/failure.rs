@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::ErrorKind;
 
+use sublora::ortho_linear::OrthoFileError;
 use sublora::weight_files;
 
 /// An error as the user sees it.
@@ -103,6 +104,8 @@ impl From<&sublora::Error> for Failure {
             Error::Checkpoint(_) => {
                 "a GPT-2 folder has `config.json` and `model.safetensors` or `pytorch_model.bin`"
             }
+            Error::Ortho(_) => "a layer has the name of its weight, without `.weight`",
+            Error::OrthoFile(error) => ortho_file_hint(error),
             Error::Codebook(_) | Error::Bound(_) => {
                 "check the tables `compress` and `certify` of the configuration"
             }
@@ -121,6 +124,17 @@ impl From<&sublora::Error> for Failure {
 impl From<sublora::Error> for Failure {
     fn from(error: sublora::Error) -> Self {
         (&error).into()
+    }
+}
+
+fn ortho_file_hint(error: &OrthoFileError) -> &'static str {
+    match error {
+        OrthoFileError::Io { .. } | OrthoFileError::Checkpoint(_) => PATH,
+        OrthoFileError::Device(_) => "try another `--device`",
+        OrthoFileError::Version { .. } => {
+            "`sublora ortho split` of this program writes its version, from the same GPT-2"
+        }
+        _ => "the file is damaged, or no such file; `sublora ortho split` writes it again",
     }
 }
 
@@ -199,6 +213,11 @@ impl From<sublora::ortho::DiagnoseError> for Failure {
             Error::Text(error) => return error.into(),
             Error::Weights(error) => weights_hint(error),
             Error::NoMatrix(_) => "`--set embeddings=true` takes embeddings and output heads in",
+            Error::NoFolder(_) => {
+                "`sublora ortho diagnose` takes any checkpoint; what is split is a model that runs"
+            }
+            Error::OutExists(_) => "`--out` names a folder that is not there yet",
+            Error::Split(error) => ortho_file_hint(error),
             Error::Unmatched { .. } | Error::OtherMatrix { .. } => {
                 "`--pretrained` names the checkpoint that was fine-tuned, with the same matrices and types"
             }

@@ -145,6 +145,12 @@ pub enum Error {
     /// See [`bounds::BoundError`].
     #[error(transparent)]
     Bound(#[from] bounds::BoundError),
+    /// See [`ortho_linear::OrthoError`].
+    #[error(transparent)]
+    Ortho(#[from] ortho_linear::OrthoError),
+    /// See [`ortho_linear::OrthoFileError`].
+    #[error(transparent)]
+    OrthoFile(#[from] ortho_linear::OrthoFileError),
     /// See [`report::Error`].
     #[error(transparent)]
     Table(#[from] report::Error),

@@ -2,17 +2,35 @@
 
 use burn::nn::LayerNorm;
 use burn::tensor::{Int, Tensor, TensorData};
+use corpus::Corpus;
 use counter_rng::Key;
 use gpt2_model::{Gpt2, LinearLayer, host};
 
 use crate::Error;
 
-/// Draws `count` tokens after `prompt`, from the softmax of the logits over `temperature`; 0 takes the
+/// Draws `count` tokens from `model` after a separator of `corpus` and `prompt`.
+///
+/// # Errors
+/// If the device fails.
+pub(crate) fn after_separator<L: LinearLayer>(
+    model: &Gpt2<L, LayerNorm>,
+    corpus: &Corpus,
+    prompt: &[u32],
+    count: usize,
+    temperature: f64,
+    seed: u64,
+) -> Result<Vec<u32>, Error> {
+    let mut tokens = vec![corpus.manifest().tokenizer.eot];
+    tokens.extend(prompt);
+    generate(model, &tokens, count, temperature, Key::from_seed(seed).derive("generate"))
+}
+
+/// The tokens after `prompt`, from the softmax of the logits over `temperature`; 0 takes the
 /// likeliest. The context is the last tokens that fit the model.
 ///
 /// # Errors
 /// If the device fails.
-pub(crate) fn generate<L: LinearLayer>(
+fn generate<L: LinearLayer>(
     model: &Gpt2<L, LayerNorm>,
     prompt: &[u32],
     count: usize,

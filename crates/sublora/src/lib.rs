@@ -9,6 +9,7 @@ mod certificate;
 mod compression;
 mod config;
 mod error;
+mod evaluate;
 #[cfg(test)]
 mod fixture;
 mod generate;
@@ -57,6 +58,7 @@ pub use config::{
     TrainConfig, Units,
 };
 pub use error::Error;
+pub use evaluate::EvaluateConfig;
 pub use gpt2_model::read_config as read_shape;
 pub use held_out::HeldOut;
 pub use progress::Progress;

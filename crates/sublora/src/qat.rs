@@ -23,7 +23,7 @@ mod suite;
 mod tests;
 
 pub use compare::{Difference, QatComparison, Verdict, WidthRow};
-pub use config::{CalibrationConfig, EvaluateConfig, QatConfig, Upstream};
+pub use config::{CalibrationConfig, QatConfig, Upstream};
 pub use distillation::{
     AnyDistillation, Cascade, Distillation, FullPrecision, Independent, Lesson, Recursive,
     Sandwich, Visit,

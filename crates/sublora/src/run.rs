@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 use adapters::LoraGpt2;
 use burn::tensor::Device;
 use corpus::{Corpus, Partition, Split};
-use counter_rng::Key;
 use gpt2_model::TokenScores;
 
 use crate::artifact::Artifact;
@@ -275,10 +274,7 @@ impl<'a> Run<'a> {
     ) -> Result<Vec<u32>, Error> {
         self.provenance().check_tokenizer(&self.folder)?;
         let model = self.rebuild(artifact)?;
-        let mut tokens = vec![self.corpus.manifest().tokenizer.eot];
-        tokens.extend(prompt);
-        let key = Key::from_seed(seed).derive("generate");
-        generate::generate(&model, &tokens, count, temperature, key)
+        generate::after_separator(&model, self.corpus, prompt, count, temperature, seed)
     }
 
     /// The model that `artifact` stands for.

@@ -111,6 +111,11 @@ impl Scorer<'_> {
     }
 }
 
+/// Mean loss of a token, in nats.
+pub(crate) fn mean_nats(scores: &TokenScores) -> f64 {
+    -scores.ln_p.iter().map(|&it| f64::from(it)).sum::<f64>() / scores.ln_p.len() as f64
+}
+
 /// Puts `more` behind what is there.
 pub(crate) fn extend(all: &mut TokenScores, more: TokenScores) {
     all.ln_p.extend(more.ln_p);

@@ -12,6 +12,8 @@ use super::OrientationArg;
 pub(crate) enum Ortho {
     /// What the base of each layer would do without its outliers; exit code 1 if one is refused
     Diagnose(OrthoDiagnose),
+    /// Write a GPT-2 with every layer as base and outliers, unless a base is refused
+    Split(OrthoSplit),
     /// Teach a GPT-2 facts, split what that changed off, and measure what is left by alpha: beside masks of
     /// the same size and trainings that unlearn, and after quantising
     Sweep(OrthoSweep),
@@ -21,6 +23,30 @@ pub(crate) enum Ortho {
 pub(crate) struct OrthoDiagnose {
     /// A file, an index or a folder: safetensors, PyTorch, ONNX, NumPy
     pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) how: OrthoSettings,
+    /// Write tables and `report.html` here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print every rule for scales of every layer
+    #[arg(long)]
+    pub(crate) detail: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OrthoSplit {
+    /// Folder of a GPT-2
+    pub(crate) gpt2: PathBuf,
+    /// Folder of the model with two streams, for `sublora eval --alpha`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) how: OrthoSettings,
+}
+
+/// How matrices are split, and when their bases are refused.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OrthoSettings {
     /// TOML configuration, like `configs/ortho-diagnose.toml`; what follows overrides it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -60,12 +86,6 @@ pub(crate) struct OrthoDiagnose {
     /// Let a GPT-2 folder read windows of this corpus, and look at outputs on what its layers are given
     #[arg(long, value_name = "DIR")]
     pub(crate) corpus: Option<PathBuf>,
-    /// Write tables and `report.html` here
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Print every rule for scales of every layer
-    #[arg(long)]
-    pub(crate) detail: bool,
     /// Leave tensors of this name out, `*` for any text
     #[arg(long, value_name = "PATTERN")]
     pub(crate) skip: Vec<String>,
@@ -140,4 +160,29 @@ pub(crate) struct OrthoSweep {
     /// Override a key of the configuration, for example memorize.train.steps=100
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// Gains of the outlier streams of a model that `sublora ortho split` wrote.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StreamArgs {
+    /// With `--alpha`: one layer at a gain of its own, by its name, for example h.0.attn.c_attn=0
+    #[arg(long, value_name = "LAYER=ALPHA", value_parser = layer_alpha)]
+    pub(crate) layer_alpha: Vec<LayerAlpha>,
+    /// With `--alpha`: allow gains below 0 and above 1
+    #[arg(long)]
+    pub(crate) extrapolate: bool,
+}
+
+/// A layer and the gain of its outliers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LayerAlpha {
+    pub(crate) layer: String,
+    pub(crate) alpha: f32,
+}
+
+fn layer_alpha(text: &str) -> Result<LayerAlpha, String> {
+    let found = text.rsplit_once('=').and_then(|(layer, alpha)| {
+        Some(LayerAlpha { layer: layer.to_owned(), alpha: alpha.parse().ok()? })
+    });
+    found.ok_or_else(|| format!("`{text}` is no layer with a number, as h.0.attn.c_attn=0"))
 }

@@ -14,13 +14,20 @@ use sublora::subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
 
 use crate::args::{Args, Eval, Family, Generate, SplitArg};
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, open_run, qat};
+use crate::commands::{Answer, corpora, open_run, ortho_split, qat};
 use crate::failure::Failure;
 use crate::table;
 
 pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
+    if ortho_split::is_evaluated(eval)? {
+        return ortho_split::eval(args, eval);
+    }
     if !eval.precision.is_empty() || QatRun::stands_in(&eval.run) {
         return qat::eval(args, eval);
+    }
+    if !eval.stride.is_empty() || eval.documents.is_some() {
+        let message = "`--stride` and `--documents` are for `--precision` and `--alpha`";
+        return Err(Failure::new(message, "`--blocks` says what is scored of a compressed model"));
     }
     let corpus = corpora::open(&eval.corpus)?;
     let bars = Bars::new();
@@ -64,16 +71,19 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failu
         return Err(Failure::new(message, "0.8 is the default, 0 takes the likeliest token"));
     }
     let corpus = corpora::open(&generate.corpus)?;
-    let bars = Bars::new();
-    let run = open_run(args, &generate.run, Run::read_config(&generate.run, &[])?, &corpus, &bars)?;
     let tokenizer = tokenizer(&corpus, generate.tokenizer.as_deref())?;
     let mut tokens = Vec::new();
     tokenizer
         .encode(&generate.prompt, &mut tokens)
         .map_err(|error| Failure::new(error, "try another `--prompt`"))?;
-    let artifact = run.artifact()?;
-    let drawn =
-        run.generate(&artifact, &tokens, generate.tokens, generate.temperature, generate.seed)?;
+    let drawn = if ortho_split::is_generated_from(generate)? {
+        ortho_split::generate(args, generate, &corpus, &tokens)?
+    } else {
+        let (config, bars) = (Run::read_config(&generate.run, &[])?, Bars::new());
+        let run = open_run(args, &generate.run, config, &corpus, &bars)?;
+        let Generate { tokens: count, temperature, seed, .. } = *generate;
+        run.generate(&run.artifact()?, &tokens, count, temperature, seed)?
+    };
     let mut text = generate.prompt.clone().into_bytes();
     tokenizer.decode(&drawn, &mut text)?;
     let text = String::from_utf8_lossy(&text);

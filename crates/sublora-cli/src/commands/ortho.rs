@@ -6,27 +6,29 @@ use sublora::Orientation;
 use sublora::ortho::{LayerDiagnosis, OrthoDiagnosis, OrthoReport, RuleDiagnosis, Text};
 use sublora::ortho_linear::{AnyBase, Cause, CodeWidth};
 
-use crate::args::{Args, Ortho, OrthoDiagnose};
+use crate::args::{Args, Ortho, OrthoDiagnose, OrthoSettings};
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, ortho_sweep, read_config};
+use crate::commands::{Answer, corpora, ortho_split, ortho_sweep, read_config};
 use crate::failure::Failure;
 use crate::{device, table};
 
 pub(crate) fn run(args: &Args, command: &Ortho) -> Result<Answer, Failure> {
     match command {
         Ortho::Diagnose(diagnose) => self::diagnose(args, diagnose),
+        Ortho::Split(split) => ortho_split::split(args, split),
         Ortho::Sweep(sweep) => ortho_sweep::run(args, sweep),
     }
 }
 
 fn diagnose(args: &Args, diagnose: &OrthoDiagnose) -> Result<Answer, Failure> {
-    let settings = settings(diagnose)?;
-    let corpus = diagnose.corpus.as_deref().map(corpora::open).transpose()?;
+    let how = &diagnose.how;
+    let settings = settings(how)?;
+    let corpus = how.corpus.as_deref().map(corpora::open).transpose()?;
     let text = match &corpus {
         None => None,
         Some(corpus) => Some(Text { corpus, device: device::open(&args.device)? }),
     };
-    let pretrained = diagnose.pretrained.as_deref();
+    let pretrained = how.pretrained.as_deref();
     let report = settings.run(&diagnose.checkpoint, pretrained, text.as_ref(), &Bars::new())?;
     if let Some(folder) = &diagnose.out {
         report.write(folder)?;
@@ -40,39 +42,44 @@ fn diagnose(args: &Args, diagnose: &OrthoDiagnose) -> Result<Answer, Failure> {
         }
         Answer::done(said)
     };
-    Ok(match report.refusal() {
-        None => answer,
-        Some(refusal) => answer.refused(Failure::new(refusal, &hint(&report))),
-    })
+    Ok(judged(answer, &report))
 }
 
-fn settings(diagnose: &OrthoDiagnose) -> Result<OrthoDiagnosis, Failure> {
+/// The answer as a no if a layer is refused.
+pub(super) fn judged(answer: Answer, report: &OrthoReport) -> Answer {
+    match report.refusal() {
+        None => answer,
+        Some(refusal) => answer.refused(Failure::new(refusal, &hint(report))),
+    }
+}
+
+pub(super) fn settings(how: &OrthoSettings) -> Result<OrthoDiagnosis, Failure> {
     let hint = "CONFIG is a TOML file like `configs/ortho-diagnose.toml`";
-    let text = match &diagnose.config {
+    let text = match &how.config {
         None => String::new(),
         Some(path) => read_config(path, hint)?,
     };
     let mut settings =
         OrthoDiagnosis::parse(&text, &[]).map_err(|error| Failure::new(error, hint))?;
-    settings.budget = diagnose.budget.unwrap_or(settings.budget);
-    settings.seed = diagnose.seed.unwrap_or(settings.seed);
-    settings.orientation = diagnose.orientation.map_or(settings.orientation, Orientation::from);
-    settings.skip.extend_from_slice(&diagnose.skip);
+    settings.budget = how.budget.unwrap_or(settings.budget);
+    settings.seed = how.seed.unwrap_or(settings.seed);
+    settings.orientation = how.orientation.map_or(settings.orientation, Orientation::from);
+    settings.skip.extend_from_slice(&how.skip);
     let split = &mut settings.split;
-    split.construction = diagnose.construction.map_or(split.construction, Into::into);
-    split.storage = diagnose.storage.map_or(split.storage, Into::into);
-    if let Some(base) = &diagnose.base {
+    split.construction = how.construction.map_or(split.construction, Into::into);
+    split.storage = how.storage.map_or(split.storage, Into::into);
+    if let Some(base) = &how.base {
         split.base = base.clone();
     }
-    if let Some(selection) = &diagnose.select {
+    if let Some(selection) = &how.select {
         split.selection = Some(selection.clone());
     }
     let mut overrides = Vec::new();
-    if let Some(ratio) = diagnose.ratio {
+    if let Some(ratio) = how.ratio {
         split.selection.get_or_insert_default();
         overrides.push(format!("split.selection.ratio={ratio:?}"));
     }
-    overrides.extend_from_slice(&diagnose.set);
+    overrides.extend_from_slice(&how.set);
     settings.overridden(&overrides).map_err(|error| {
         let hint = "`--set split.base.KEY=VALUE` and `--set split.selection.KEY=VALUE` change what `--base` \
                     and `--select` name; of `--ratio`, selections by a threshold have none";
@@ -93,7 +100,7 @@ fn hint(report: &OrthoReport) -> String {
     ways.join("; ")
 }
 
-fn tables(report: &OrthoReport, detail: bool) -> String {
+pub(super) fn tables(report: &OrthoReport, detail: bool) -> String {
     let mut parts = vec![
         format!(
             "{}: {} of {} tensors diagnosed\n{}",
@@ -128,7 +135,7 @@ fn tables(report: &OrthoReport, detail: bool) -> String {
 }
 
 /// Three digits behind the point, in percent, and no zero below zero.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let thousandths = (1e5 * share).round() + 0.0;
     format!("{:.3}", 1e-3 * thousandths)
 }
@@ -211,7 +218,7 @@ fn bases(report: &OrthoReport) -> comfy_table::Table {
     table
 }
 
-fn verdict(layer: &LayerDiagnosis, report: &OrthoReport) -> String {
+pub(super) fn verdict(layer: &LayerDiagnosis, report: &OrthoReport) -> String {
     let remark = layer.remark(&report.settings);
     if layer.cause().is_some() { format!("REFUSED, {remark}") } else { remark }
 }

@@ -3,6 +3,7 @@
 mod end_to_end;
 mod messages;
 mod ortho;
+mod ortho_split;
 mod ortho_sweep;
 mod qat;
 mod qat_compare;

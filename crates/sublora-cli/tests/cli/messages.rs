@@ -42,11 +42,13 @@ fn help() {
         "sweep --help",
         "report --help",
         "verify --help",
+        "eval --help",
         "generate --help",
         "quantize --help",
         "spectral --help",
         "ortho --help",
         "ortho diagnose --help",
+        "ortho split --help",
         "schedule table --help",
         "schedule plot --help",
     ];

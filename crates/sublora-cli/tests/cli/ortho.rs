@@ -97,8 +97,8 @@ fn bases_that_are_refused() {
     );
 }
 
-/// A GPT-2 of one block over bytes.
-fn gpt2(folder: &Path) {
+/// A GPT-2 of one block over bytes, whose weights are numbers of half precision.
+pub(crate) fn gpt2(folder: &Path) {
     let config = r#"{"model_type": "gpt2", "vocab_size": 257, "n_positions": 24, "n_embd": 16, "n_layer": 1, "n_head": 2, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}"#;
     let weights: [(&str, &[usize]); 16] = [
         ("wte.weight", &[257, 16]),
@@ -120,7 +120,7 @@ fn gpt2(folder: &Path) {
     ];
     let tensors = weights.map(|(name, shape)| {
         let values = normal(name.len() as u64, shape.iter().product());
-        (name, shape, values.into_iter().map(|it| 0.2 * it).collect())
+        (name, shape, values.into_iter().map(|it| (204.8 * it).round() / 1024.0).collect())
     });
     fs::create_dir(folder).unwrap();
     fs::write(folder.join("config.json"), config).unwrap();

@@ -27,7 +27,7 @@ mod tables;
 
 use std::path::Path;
 
-use ortho_linear::SplitConfig;
+use ortho_linear::{Split, SplitConfig};
 use serde::{Deserialize, Serialize};
 use weight_files::Checkpoint;
 
@@ -141,6 +141,18 @@ impl OrthoDiagnosis {
         text: Option<&Text<'_>>,
         progress: &dyn Progress,
     ) -> Result<OrthoReport, DiagnoseError> {
+        self.each(checkpoint, pretrained, text, progress, |_, _| {})
+    }
+
+    /// [`run`](Self::run), which hands `keep` every layer's name in a GPT-2 and its split.
+    pub(super) fn each(
+        &self,
+        checkpoint: &Path,
+        pretrained: Option<&Path>,
+        text: Option<&Text<'_>>,
+        progress: &dyn Progress,
+        mut keep: impl FnMut(&str, Split),
+    ) -> Result<OrthoReport, DiagnoseError> {
         self.validate()?;
         let mut weights = Checkpoint::open(checkpoint)?;
         let (layers, left_out) = self.select(weights.tensors());
@@ -177,7 +189,10 @@ impl OrthoDiagnosis {
                 pretrained: pretrained.as_deref(),
                 inputs: inputs.as_deref(),
             };
-            found.push(self.layer(&known).map_err(DiagnoseError::tensor(&layer.name))?);
+            let (diagnosis, split) =
+                self.layer(&known).map_err(DiagnoseError::tensor(&layer.name))?;
+            found.push(diagnosis);
+            keep(layer.module(), split);
         }
         progress.end();
         let name = |path: &Path| {
@@ -196,14 +211,14 @@ impl OrthoDiagnosis {
     /// What can be said without a checkpoint.
     fn validate(&self) -> Result<(), DiagnoseError> {
         if !(self.budget >= 0.0 && self.budget.is_finite()) {
-            let expected = "a finite number of at least 0";
-            return Err(DiagnoseError::Setting { name: "budget", value: self.budget, expected });
+            let (value, expected) = (self.budget.to_string(), "a finite number of at least 0");
+            return Err(DiagnoseError::Setting { name: "budget", value, expected });
         }
         for (name, value) in
             [("tokens", self.tokens), ("windows", self.windows), ("window", self.window)]
         {
             if !(1..=MOST_INPUTS).contains(&value) {
-                let (value, expected) = (value as f64, "1 to 65536");
+                let (value, expected) = (value.to_string(), "1 to 65536");
                 return Err(DiagnoseError::Setting { name, value, expected });
             }
         }
@@ -243,8 +258,12 @@ impl OrthoReport {
 
     /// Bytes of all matrices in the type that they are stored in.
     pub fn stored_bytes(&self) -> u64 {
-        let bytes = self.settings.split.storage.bytes() as u64;
-        self.layers.iter().map(|it| (it.shape[0] * it.shape[1]) as u64 * bytes).sum()
+        self.layers.iter().map(|it| it.stored_bytes(&self.settings)).sum()
+    }
+
+    /// Whether alpha has no effect on any layer.
+    pub fn is_inert(&self) -> bool {
+        self.layers.iter().all(|it| it.diagnosis.inert.is_some())
     }
 }
 

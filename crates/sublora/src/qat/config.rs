@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::AnyQatMethod;
 use super::method::PostTraining;
-use crate::Error;
 use crate::config::{BaseConfig, ModelConfig, TrainConfig, read};
+use crate::{Error, EvaluateConfig};
 
 /// A run: a pretrained GPT-2, what makes it run at several widths, how that is trained, and how it is
 /// evaluated.
@@ -86,28 +86,6 @@ pub enum Upstream {
     OwnWidth,
 }
 
-/// Which held-out text is scored, and with which contexts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvaluateConfig {
-    /// Documents of the validation split, from its first; none, `"all"` in a file, scores all.
-    #[serde(with = "crate::config::number_or_all")]
-    pub documents: Option<u64>,
-    /// Tokens by which the window slides over a document longer than the context, one evaluation each;
-    /// 0 for the context, so that windows do not overlap.
-    pub strides: Vec<usize>,
-    /// Windows scored at a time.
-    pub batch: usize,
-    /// Batches that are computed side by side, for a CPU with idle cores.
-    pub shards: usize,
-}
-
-impl Default for EvaluateConfig {
-    fn default() -> Self {
-        Self { documents: None, strides: vec![0], batch: 8, shards: 1 }
-    }
-}
-
 impl QatConfig {
     /// Reads a configuration and what overrides it, as [`RunConfig::parse`](crate::RunConfig::parse).
     ///
@@ -137,14 +115,7 @@ impl QatConfig {
                 "`calibration.upstream` is own-width, and `input_bits` has one width for all";
             return refuse(reason.to_owned());
         }
-        for (key, value) in [("batch", self.evaluate.batch), ("shards", self.evaluate.shards)] {
-            if value == 0 {
-                return refuse(format!("`evaluate.{key}` is 0, expected at least 1"));
-            }
-        }
-        if self.evaluate.strides.is_empty() {
-            return refuse("`evaluate.strides` is empty, expected at least one".to_owned());
-        }
+        self.evaluate.validate()?;
         Self::check_rules("weight", &self.quantize.weight, &self.widths)?;
         Self::check_rules("input", &self.quantize.input, &self.input_widths())?;
         self.train.validate("train")?;

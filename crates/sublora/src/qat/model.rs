@@ -12,8 +12,7 @@ use super::config::QatConfig;
 use super::learner::{Learner, go_to};
 use super::method::Plan;
 use crate::Error;
-use crate::blocks::Blocks;
-use crate::scoring::{Scorer, Window};
+use crate::evaluate::ScoredText;
 use crate::spec::arrange;
 use crate::train::{Batch, Data, Direct, Outcome, Trainer};
 
@@ -98,13 +97,6 @@ pub trait QatModel {
         bits: BitWidth,
         text: &ScoredText<'_>,
     ) -> Result<TokenScores, Error>;
-}
-
-/// Held-out windows, and who scores them.
-pub struct ScoredText<'a> {
-    pub(super) blocks: Blocks<'a>,
-    pub(super) windows: Vec<Window>,
-    pub(super) scorer: Scorer<'a>,
 }
 
 /// One training.
@@ -264,7 +256,7 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
         &self,
         config: &QatConfig,
         bits: BitWidth,
-        ScoredText { blocks, windows, scorer }: &ScoredText<'_>,
+        text: &ScoredText<'_>,
     ) -> Result<TokenScores, Error> {
         let mut model = self.model.valid();
         if !bits.is_full() {
@@ -273,7 +265,7 @@ impl<L: QuantizedLayer, N: QuantizedNorm> QatModel for Built<L, N> {
             model = merged;
         }
         go_to(&model, config, bits)?;
-        let scores = scorer.score(&format!("{bits} bits"), &model, blocks, windows)?;
+        let scores = text.score(&format!("{bits} bits"), &model)?;
         go_to(&model, config, BitWidth::FULL)?;
         Ok(scores)
     }

@@ -12,23 +12,23 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use corpus::{Corpus, Split};
+use corpus::Corpus;
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, Parameter, TokenScores};
 use quantizers::BitWidth;
 use serde::Serialize;
 
-use super::config::{EvaluateConfig, QatConfig};
+use super::config::QatConfig;
 use super::distillation::Visit;
 use super::method::Plan;
-use super::model::{Job, QatModel, ScoredText};
+use super::model::{Job, QatModel};
 use super::record::{QatRecord, TrainingRecord, WidthRecord};
 use super::{calibration_file, cost};
 use crate::atomic::FileError;
-use crate::blocks::Blocks;
 use crate::config::{BaseConfig, RunConfig, first_difference};
+use crate::evaluate::{EvaluateConfig, ScoredText};
 use crate::run::{Part, Provenance};
-use crate::scoring::{Pace, Scorer};
+use crate::scoring::mean_nats;
 use crate::spec::BaseIdentity;
 use crate::train::{Batch, Data, Trainer};
 use crate::{Error, Progress, Run, atomic};
@@ -332,34 +332,16 @@ impl<'a> QatRun<'a> {
     }
 
     fn widths(&self, prepared: &Prepared, widths: &[BitWidth]) -> Result<Vec<WidthRecord>, Error> {
-        let EvaluateConfig { documents, strides, batch, shards } = &self.config.evaluate;
-        let context = prepared.shape.n_positions;
-        let file = self.corpus.split(Split::Val);
-        let documents = file.documents().len().min(documents.unwrap_or(u64::MAX));
-        if documents == 0 {
-            let reason = "the corpus has no validation split to evaluate on".to_owned();
-            return Err(Error::Config(reason));
-        }
-        let pace = Pace { batch: *batch, shards: *shards };
-        let scorer = Scorer { pace, now: self.now, progress: self.progress };
+        let evaluate = &self.config.evaluate;
+        let texts = evaluate.texts(self.corpus, &prepared.shape, self.now, self.progress)?;
         let mut records = Vec::new();
-        for &stride in strides {
-            let stride = if stride == 0 { context } else { stride };
-            if stride > context {
-                let expected = format!("at most the model's context `n_positions` {context}");
-                return Err(Error::value("evaluate.strides", &stride, &expected));
-            }
-            let blocks = Blocks::new(file, (0..documents).collect(), context, stride);
-            let of = |index| blocks.of_document(index).map(move |block| (index, block));
-            let windows = (0..documents).flat_map(of).collect();
-            let text = ScoredText { blocks, windows, scorer };
+        for text in &texts {
             for &bits in widths {
                 let began = (self.now)();
-                let scores = prepared.model.score(&self.config, bits, &text)?;
-                let seconds = (self.now)() - began;
+                let scores = prepared.model.score(&self.config, bits, text)?;
+                let seconds = Some((self.now)() - began);
+                let ScoredText { context, stride, documents, .. } = *text;
                 let record = self.width(prepared, bits, &scores)?;
-                let (stride, context) = (stride as u64, context as u64);
-                let seconds = Some(seconds);
                 records.push(WidthRecord { context, stride, documents, seconds, ..record });
             }
         }
@@ -373,7 +355,7 @@ impl<'a> QatRun<'a> {
         scores: &TokenScores,
     ) -> Result<WidthRecord, Error> {
         let tokens = scores.ln_p.len() as u64;
-        let nats = -scores.ln_p.iter().map(|&it| f64::from(it)).sum::<f64>() / tokens as f64;
+        let nats = mean_nats(scores);
         let context = prepared.shape.n_positions;
         let bit_ops = cost::forward(&self.config, &prepared.shape, context, bits)?;
         let (held, weights) = prepared.model.storage(bits)?;

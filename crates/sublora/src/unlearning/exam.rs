@@ -8,7 +8,7 @@ use super::facts::{Facts, Sentence};
 use super::record::Measures;
 use crate::Error;
 use crate::blocks::Blocks;
-use crate::scoring::{Pace, Window, extend, score_windows};
+use crate::scoring::{Pace, Window, extend, mean_nats, score_windows};
 use crate::side_by_side::side_by_side;
 
 /// Sentences that are computed at a time.
@@ -107,10 +107,6 @@ pub(super) fn value_nats<L: LinearLayer, N: NormLayer>(
         |it: &&Sentence| ranks.by_ref().take(it.value.len()).filter(|&&rank| rank > 0).count() == 0;
     let known = sentences.iter().filter(|it| is_known(it)).count();
     Ok(Known { nats: mean_nats(&scores), recall: known as f64 / sentences.len() as f64 })
-}
-
-fn mean_nats(scores: &TokenScores) -> f64 {
-    -scores.ln_p.iter().map(|&it| f64::from(it)).sum::<f64>() / scores.ln_p.len() as f64
 }
 
 /// Everything that a model is asked.

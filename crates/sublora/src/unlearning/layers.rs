@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use gpt2_model::{PlainGpt2, assign, parameters, read};
 use ortho_linear::{
-    Alpha, Base, BaseKind, Coding, Matrix, OrthoGpt2, Reference, Signals, Split, SplitConfig,
-    Streams,
+    Alpha, Base, BaseKind, Change, Coding, Matrix, OrthoGpt2, Reference, Signals, Split,
+    SplitConfig, Streams,
 };
 use subspace_projectors::Layout;
 
@@ -74,7 +74,7 @@ fn named(name: &str, error: ortho_linear::OrthoError) -> Error {
 /// Layers, each split in two.
 pub(super) struct Splits {
     splits: Vec<Split>,
-    /// $\sum_M \Delta W^2 / \sum \Delta W^2$.
+    /// Of all layers together, [`Change::captured`].
     pub(super) captured: f64,
 }
 
@@ -87,12 +87,9 @@ impl Splits {
         fisher: Option<&[Vec<f32>]>,
         rule: impl Fn(&Layer) -> SplitConfig,
     ) -> Result<Self, Error> {
-        let (mut splits, mut inside, mut whole) = (Vec::new(), 0.0, 0.0);
+        let (mut splits, mut change) = (Vec::new(), Change::default());
         for (place, (before, after)) in before.iter().zip(after).enumerate() {
             let named = |error| named(&after.name, error);
-            let pairs =
-                after.reference.matrix().values().iter().zip(before.reference.matrix().values());
-            whole += pairs.map(|(&w, &w_0)| (f64::from(w) - f64::from(w_0)).powi(2)).sum::<f64>();
             let signals = Signals::of(after.reference.matrix());
             let signals = signals.with_pretrained(before.reference.matrix()).map_err(named)?;
             let signals = match fisher.and_then(|it| it.get(place)) {
@@ -100,11 +97,10 @@ impl Splits {
                 None => signals,
             };
             let split = rule(after).split(&after.reference, &signals).map_err(named)?;
-            inside +=
-                split.outliers().values().iter().map(|&it| f64::from(it).powi(2)).sum::<f64>();
+            change += split.change(&after.reference, &before.reference).map_err(named)?;
             splits.push(split);
         }
-        Ok(Self { splits, captured: if inside > 0.0 { inside / whole } else { 0.0 } })
+        Ok(Self { splits, captured: change.captured() })
     }
 
     /// Of all outlier streams.

@@ -1,13 +1,13 @@
-//! Why a checkpoint was not diagnosed.
+//! Why a checkpoint was not diagnosed, or not split.
 
 use std::path::PathBuf;
 
-use ortho_linear::OrthoError;
+use ortho_linear::{OrthoError, OrthoFileError};
 use thiserror::Error;
 
 use crate::FileError;
 
-/// Why a checkpoint was not diagnosed. A layer that is refused is no error but an answer.
+/// Why a checkpoint was not diagnosed, or not split. A layer that is refused is no error but an answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DiagnoseError {
@@ -20,7 +20,7 @@ pub enum DiagnoseError {
         /// Its key.
         name: &'static str,
         /// Its value.
-        value: f64,
+        value: String,
         /// What it should be.
         expected: &'static str,
     },
@@ -55,9 +55,18 @@ pub enum DiagnoseError {
         /// Why not.
         source: OrthoError,
     },
-    /// A model or a text that does not show the inputs of its layers.
+    /// A model that cannot be read, or a text that does not show the inputs of its layers.
     #[error(transparent)]
     Text(#[from] crate::Error),
+    /// Something else than the folder of a GPT-2, to be split.
+    #[error("`{0}` is no folder of a GPT-2, expected one with `config.json` and weights")]
+    NoFolder(PathBuf),
+    /// The folder to write is there already.
+    #[error("`{0}` exists, expected the name of a new folder")]
+    OutExists(PathBuf),
+    /// A split model that cannot be written.
+    #[error(transparent)]
+    Split(#[from] OrthoFileError),
     /// A table that cannot be written.
     #[error(transparent)]
     Table(#[from] report::Error),

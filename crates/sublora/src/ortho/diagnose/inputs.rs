@@ -13,6 +13,7 @@ use gpt2_model::{DeviceError, LinearLayer, host};
 use serde::{Deserialize, Serialize};
 
 use super::{DiagnoseError, OrthoDiagnosis};
+use crate::ortho::check_vocabulary;
 use crate::{Error, Progress};
 
 /// A text, and where the model reads it.
@@ -94,12 +95,7 @@ impl OrthoDiagnosis {
         progress: &dyn Progress,
     ) -> Result<Inputs, DiagnoseError> {
         let (model, shape) = gpt2_model::load(folder, &text.device).map_err(Error::from)?;
-        let vocab = text.corpus.manifest().tokenizer.vocab_size as usize;
-        if shape.vocab_size < vocab {
-            let (folder, known) = (folder.display(), shape.vocab_size);
-            let reason = format!("`{folder}` knows {known} tokens, the corpus {vocab}");
-            return Err(Error::Mismatch(reason).into());
-        }
+        check_vocabulary(folder, &shape, text.corpus)?;
         let mut watched = BTreeMap::new();
         let watch = |name: &str, layer| {
             let seen = Seen(Arc::new(Mutex::new(Ok(Vec::new()))));

@@ -2,9 +2,9 @@
 
 use counter_rng::Key;
 use ortho_linear::{
-    AnyBase, AnySelection, Cause, ClipRule, CodeWidth, Construction, Diagnosis, Inert, Matrix,
-    OrthoError, Reference, RowClass, RuleError, Scope, Signals, Split, SplitConfig, Storage,
-    Verdict, gaussian,
+    AnyBase, AnySelection, Cause, Change, ClipRule, CodeWidth, Construction, Diagnosis, Inert,
+    Matrix, OrthoError, Reference, RowClass, RuleError, Scope, Signals, Split, SplitConfig,
+    Storage, Verdict, gaussian,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,7 @@ impl ClassShares {
 
 impl OrthoDiagnosis {
     /// Splits a matrix and looks at its base.
-    pub(super) fn layer(&self, known: &Known<'_>) -> Result<LayerDiagnosis, OrthoError> {
+    pub(super) fn layer(&self, known: &Known<'_>) -> Result<(LayerDiagnosis, Split), OrthoError> {
         let reference = self.split.reference(Matrix::new(known.weights, known.shape)?)?;
         let weights = reference.matrix();
         // In the type that the split has it in, so that a change is one of stored weights.
@@ -116,22 +116,24 @@ impl OrthoDiagnosis {
         if let Some(inputs) = known.inputs {
             diagnosis = diagnosis.with_activations(&reference, &split, inputs)?;
         }
+        let change = pretrained.map(|before| split.change(&reference, &before)).transpose()?;
         let rules = self.rules(&reference)?;
         let numel = weights.values().len();
         let density = split.outliers().values().len() as f64 / numel as f64;
-        Ok(LayerDiagnosis {
+        let found = LayerDiagnosis {
             name: known.name.to_owned(),
             shape: known.shape,
             channels: ClassShares::of(weights),
             density,
-            captured: pretrained.map(|before| captured(weights, before.matrix(), &split)),
+            captured: change.map(Change::captured),
             predicted: predicted(&self.split, density, &rules),
             diagnosis,
             base_bytes: split.base().bytes() as u64,
             outlier_bytes: split.outliers().bytes() as u64,
             verdict: diagnosis.verdict(self.budget),
             rules,
-        })
+        };
+        Ok((found, split))
     }
 
     /// What each rule does to a matrix, at the widths of integer bases and as published.
@@ -155,6 +157,11 @@ impl OrthoDiagnosis {
 }
 
 impl LayerDiagnosis {
+    /// Bytes of the matrix in the type that it is stored in.
+    pub fn stored_bytes(&self, settings: &OrthoDiagnosis) -> u64 {
+        (self.shape[0] * self.shape[1] * settings.split.storage.bytes()) as u64
+    }
+
     /// Why it is refused, if it is.
     pub fn cause(&self) -> Option<Cause> {
         match self.verdict {
@@ -269,14 +276,4 @@ fn hessian(inputs: &[f32], d_in: usize) -> Vec<f32> {
         }
     }
     sums.into_iter().map(|it| it as f32).collect()
-}
-
-/// The share of the squared change of fine-tuning that is on the mask of a split; 0 where nothing changed.
-fn captured(after: Matrix<'_>, before: Matrix<'_>, split: &Split) -> f64 {
-    let change = |place: usize| {
-        (f64::from(after.values()[place]) - f64::from(before.values()[place])).powi(2)
-    };
-    let whole: f64 = (0..after.values().len()).map(change).sum();
-    let on_mask: f64 = split.outliers().iter().map(|(place, _)| change(place)).sum();
-    if whole > 0.0 { on_mask / whole } else { 0.0 }
 }
