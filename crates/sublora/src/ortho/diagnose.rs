@@ -225,7 +225,7 @@ impl OrthoDiagnosis {
         let inputs = self.windows.saturating_mul(self.window);
         if inputs > MOST_INPUTS {
             let (name, expected) = ("windows", "at most 65536 inputs, `windows` times `window`");
-            return Err(DiagnoseError::Setting { name, value: self.windows as f64, expected });
+            return Err(DiagnoseError::Setting { name, value: self.windows.to_string(), expected });
         }
         Ok(())
     }
