@@ -127,8 +127,8 @@ fn what_a_study_refuses() {
     };
     for (more, expected) in [
         ("--alpha 0,2", "`alphas`: alpha is 2, expected 0 to 1"),
-        ("--alpha -0.5", "`alphas`: alpha is -0.5, expected 0 to 1"),
-        ("--set ratios=[1.5]", "`selections` is 1.5, expected a ratio from 0 to 1"),
+        ("--alpha -0.5,1", "`alphas`: alpha is -0.5, expected 0 to 1"),
+        ("--set ratios=[1.5]", "`ratios` is 1.5, expected 0 to 1"),
         ("--set retain_tokens=1000000", "`retain_tokens` is 1000000, expected at most"),
         ("--set model.n_positions=16", "`model.n_positions` is 16, expected at least"),
         ("--set memorize.train.seq=64", "`train.seq` is 64, expected at most"),

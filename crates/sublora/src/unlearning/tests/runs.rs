@@ -111,8 +111,8 @@ fn settings_that_no_study_can_have() {
         UnlearningConfig::parse(CONFIG, &[setting.to_owned()]).unwrap_err().to_string()
     };
     for (setting, expected) in [
-        ("ratios=[0.5, 1.5]", "`selections` is 1.5, expected a ratio from 0 to 1"),
-        ("ratios=[nan]", "`selections` is NaN, expected a ratio from 0 to 1"),
+        ("ratios=[0.5, 1.5]", "`ratios` is 1.5, expected 0 to 1"),
+        ("ratios=[nan]", "`ratios` is NaN, expected 0 to 1"),
         ("ratios=[]", "`ratios` is empty, expected at least one"),
         ("bases=[]", "`bases` is empty, expected at least one"),
         ("facts=0", "`facts` is 0, expected at least 1"),
