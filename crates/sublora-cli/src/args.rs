@@ -210,7 +210,7 @@ pub(crate) struct Eval {
         long,
         value_name = "ALPHA,..",
         value_delimiter = ',',
-        allow_negative_numbers = true,
+        allow_hyphen_values = true,
         conflicts_with_all = ["precision", "split", "blocks"]
     )]
     pub(crate) alpha: Vec<f32>,
@@ -310,7 +310,7 @@ pub(crate) struct Generate {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Gain of the outliers of what `sublora ortho split` wrote: 0 is the base alone [1]
-    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    #[arg(long, value_name = "ALPHA", allow_hyphen_values = true)]
     pub(crate) alpha: Option<f32>,
     #[command(flatten)]
     pub(crate) streams: StreamArgs,

@@ -149,7 +149,7 @@ pub(crate) struct OrthoSweep {
     pub(crate) out: PathBuf,
     /// Gains of the outlier stream to measure at, in place of those of the configuration: 0 is the base
     /// alone, 1 the stored model
-    #[arg(long, value_name = "ALPHA", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "ALPHA", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) alpha: Vec<f32>,
     /// Allow gains below 0 and above 1
     #[arg(long)]

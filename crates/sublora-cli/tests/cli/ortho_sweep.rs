@@ -127,7 +127,7 @@ fn what_a_study_refuses() {
     };
     for (more, expected) in [
         ("--alpha 0,2", "`alphas`: alpha is 2, expected 0 to 1"),
-        ("--alpha -0.5", "`alphas`: alpha is -0.5, expected 0 to 1"),
+        ("--alpha -0.5,1", "`alphas`: alpha is -0.5, expected 0 to 1"),
         ("--set ratios=[1.5]", "`ratios` is 1.5, expected 0 to 1"),
         ("--set retain_tokens=1000000", "`retain_tokens` is 1000000, expected at most"),
         ("--set model.n_positions=16", "`model.n_positions` is 16, expected at least"),

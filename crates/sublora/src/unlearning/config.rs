@@ -66,9 +66,13 @@ fn kind(name: &str) -> toml::Table {
 }
 
 /// `table` as a selection of this ratio.
-fn selection(table: &toml::Table, ratio: f64, key: &str) -> Result<AnySelection, Error> {
+fn selection(
+    table: &toml::Table,
+    ratio: f64,
+    [key, ratios]: [&str; 2],
+) -> Result<AnySelection, Error> {
     if !(0.0..=1.0).contains(&ratio) {
-        return Err(Error::value(key, &ratio, "a ratio from 0 to 1"));
+        return Err(Error::value(ratios, &ratio, "0 to 1"));
     }
     let mut table = table.clone();
     table.insert("ratio".to_owned(), ratio.into());
@@ -173,7 +177,7 @@ impl UnlearningConfig {
             for &ratio in self.ratios.iter().filter(|&&it| place == 0 || it < 1.0) {
                 let is_control = place >= self.selections.len();
                 let key = if is_control { "controls" } else { "selections" };
-                let selection = selection(table, ratio, key)?;
+                let selection = selection(table, ratio, [key, "ratios"])?;
                 masks.push(Mask { selection, ratio, is_control });
             }
         }
@@ -187,7 +191,7 @@ impl UnlearningConfig {
     pub(super) fn streams(&self) -> Result<Vec<Mask>, Error> {
         let StreamConfig { selection: table, ratios } = &self.streams;
         let mask = |&ratio: &f64| {
-            let selection = selection(table, ratio, "streams")?;
+            let selection = selection(table, ratio, ["streams", "streams.ratios"])?;
             Ok(Mask { selection, ratio, is_control: false })
         };
         ratios.iter().map(mask).collect()
