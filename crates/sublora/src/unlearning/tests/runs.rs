@@ -113,6 +113,7 @@ fn settings_that_no_study_can_have() {
     for (setting, expected) in [
         ("ratios=[0.5, 1.5]", "`ratios` is 1.5, expected 0 to 1"),
         ("ratios=[nan]", "`ratios` is NaN, expected 0 to 1"),
+        ("streams.ratios=[2.0]", "`streams.ratios` is 2, expected 0 to 1"),
         ("ratios=[]", "`ratios` is empty, expected at least one"),
         ("bases=[]", "`bases` is empty, expected at least one"),
         ("facts=0", "`facts` is 0, expected at least 1"),
