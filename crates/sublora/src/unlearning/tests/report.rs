@@ -112,8 +112,8 @@ fn what_is_said_of_them() {
     let report = report(vec![record(1, 0.6, 0.1), record(2, 0.8, 0.1)]);
     let findings = report.findings();
     assert_eq!(findings.len(), 3, "{findings:#?}"); // nothing was taught to outliers alone
-    let expected = "memory-delta meets it with 25 % of the weights; the smallest that goes so far, 25 %, has \
-                    50 % of the change: 70 % forgotten (random 10 %), text +1.01 %.";
+    let expected = "memory-delta meets it with 25.0 % of the weights; the smallest that goes so far, 25.0 %, \
+                    has 50.0 % of the change: 70.0 % forgotten (random 10.0 %), text +1.01 %.";
     assert_eq!(findings[1], expected);
     let expected =
         "Quantising brings back most with int4 after ascent: recall from 0.0 % (fp16) to 75.0 %.";
