@@ -43,7 +43,9 @@ impl OrthoModel {
         let own = layers.iter().map(|(name, &alpha)| Ok((self.model.layer(name)?, alpha)));
         let own = own.collect::<Result<Vec<_>, Error>>()?;
         self.model.set_alpha(alpha);
-        own.into_iter().for_each(|(layer, alpha)| layer.set_alpha(alpha));
+        for (layer, alpha) in own {
+            layer.set_alpha(alpha);
+        }
         Ok(())
     }
 

@@ -33,12 +33,12 @@ pub(super) struct Layer {
 
 impl Layer {
     fn new(name: &str, values: &[f32], shape: &[usize], rule: &SplitConfig) -> Result<Self, Error> {
-        let named = |error| named(name, error);
+        let named = named(name);
         let &[d_in, d_out] = shape else {
             return Err(Error::Mismatch(format!("`{name}` is no matrix")));
         };
-        let weights = Matrix::new(values, [d_in, d_out]).map_err(named)?;
-        let reference = rule.reference(weights).map_err(named)?;
+        let weights = Matrix::new(values, [d_in, d_out]).map_err(&named)?;
+        let reference = rule.reference(weights).map_err(&named)?;
         Ok(Self { name: name.to_owned(), reference })
     }
 }
@@ -67,8 +67,8 @@ pub(super) fn with_values(model: &PlainGpt2, layers: &[Layer], values: Vec<Vec<f
 }
 
 /// An error of one of the layers.
-fn named(name: &str, error: ortho_linear::OrthoError) -> Error {
-    Error::Config(format!("`{name}`: {error}"))
+fn named(name: &str) -> impl Fn(ortho_linear::OrthoError) -> Error + '_ {
+    move |error| Error::Config(format!("`{name}`: {error}"))
 }
 
 /// Layers, each split in two.
@@ -89,15 +89,15 @@ impl Splits {
     ) -> Result<Self, Error> {
         let (mut splits, mut change) = (Vec::new(), Change::default());
         for (place, (before, after)) in before.iter().zip(after).enumerate() {
-            let named = |error| named(&after.name, error);
+            let named = named(&after.name);
             let signals = Signals::of(after.reference.matrix());
-            let signals = signals.with_pretrained(before.reference.matrix()).map_err(named)?;
+            let signals = signals.with_pretrained(before.reference.matrix()).map_err(&named)?;
             let signals = match fisher.and_then(|it| it.get(place)) {
-                Some(fisher) => signals.with_fisher(fisher).map_err(named)?,
+                Some(fisher) => signals.with_fisher(fisher).map_err(&named)?,
                 None => signals,
             };
-            let split = rule(after).split(&after.reference, &signals).map_err(named)?;
-            change += split.change(&after.reference, &before.reference).map_err(named)?;
+            let split = rule(after).split(&after.reference, &signals).map_err(&named)?;
+            change += split.change(&after.reference, &before.reference).map_err(&named)?;
             splits.push(split);
         }
         Ok(Self { splits, captured: change.captured() })
@@ -137,7 +137,7 @@ pub(super) struct Quantized(Vec<Base>);
 impl Quantized {
     /// By a base kind.
     pub(super) fn new(layers: &[Layer], kind: &dyn BaseKind) -> Result<Self, Error> {
-        let base = |it: &Layer| kind.encode(&it.reference).map_err(|error| named(&it.name, error));
+        let base = |it: &Layer| kind.encode(&it.reference).map_err(named(&it.name));
         Ok(Self(layers.iter().map(base).collect::<Result<_, _>>()?))
     }
 

@@ -53,6 +53,13 @@ struct Quantized {
     moved: Option<f64>,
 }
 
+/// What a chart shows of a row.
+type Value = fn(&Forgetting) -> f64;
+/// Its logarithm, of what was measured.
+type Nats = fn(Measures) -> f64;
+/// One of the two models between which everything lies.
+type End = fn(&SeedRecord) -> Measures;
+
 fn percent(share: f64) -> f64 {
     share * 100.0
 }
@@ -108,7 +115,7 @@ impl UnlearningReport {
              mask. Means over the seeds, in log perplexity.",
         );
         for &ratio in &self.config.ratios {
-            let kinds: [(&str, fn(&Forgetting) -> f64, fn(Measures) -> f64); 2] = [
+            let kinds: [(&str, Value, Nats); 2] = [
                 ("facts", |it| it.forget_perplexity, |it| it.forget_nats),
                 ("text", |it| it.retain_perplexity, |it| it.retain_nats),
             ];
@@ -127,7 +134,7 @@ impl UnlearningReport {
                     size: Size::HALF,
                     ..XyChart::default()
                 };
-                let ends: [(&str, fn(&SeedRecord) -> Measures); 2] =
+                let ends: [(&str, End); 2] =
                     [("untaught", |it| it.pretrained), ("taught", |it| it.memorized)];
                 for (label, end) in ends {
                     let at = self.mean(|it| nats(end(it))).exp();

@@ -26,7 +26,7 @@ use crate::{Error, Run};
 /// What a seed works with.
 pub(super) struct Seed<'a> {
     pub(super) study: &'a UnlearningStudy<'a>,
-    pub(super) seed: u64,
+    pub(super) number: u64,
     pub(super) folder: PathBuf,
     /// The one that $M_0$ is the base of.
     pub(super) run: Run<'a>,
@@ -155,7 +155,7 @@ impl Seed<'_> {
         subjects.extend(split);
         Ok(SeedRecord {
             version: SeedRecord::VERSION,
-            seed: self.seed,
+            seed: self.number,
             corpus: self.study.corpus.sha256(),
             settings: self.study.settings()?,
             base: self.identity.sha256(),
@@ -179,7 +179,7 @@ impl Seed<'_> {
         let spec = Spec {
             corpus: self.study.corpus.sha256(),
             base: &self.identity,
-            seed: self.seed,
+            seed: self.number,
             facts: self.config().facts,
             course,
         };
@@ -249,7 +249,7 @@ impl Seed<'_> {
     fn drawn(&self, selection: AnySelection, layer: &str) -> AnySelection {
         match selection {
             AnySelection::Random(mut random) => {
-                let key = Key::from_seed(self.seed).derive("mask").derive(layer);
+                let key = Key::from_seed(self.number).derive("mask").derive(layer);
                 random.seed = key.index(random.seed).words(0).next().unwrap_or_default();
                 random.into()
             }

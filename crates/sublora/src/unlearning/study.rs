@@ -143,7 +143,7 @@ impl UnlearningStudy<'_> {
             return if is_same { Ok(record) } else { Err(other(&folder, "base")) };
         }
         let facts = self.facts(seed, shape.n_positions)?;
-        let seed = Seed { study: self, seed, folder, run, facts, identity };
+        let seed = Seed { study: self, number: seed, folder, run, facts, identity };
         let record = seed.measured(&base)?;
         record.write(&seed.folder)?;
         Ok(record)
