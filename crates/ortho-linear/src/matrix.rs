@@ -137,6 +137,18 @@ impl Reference {
         (self, count)
     }
 
+    /// What the cast lost of `weights`, which this was made of: $\lVert W_{\text{file}} - W \rVert /
+    /// \lVert W_{\text{file}} \rVert$.
+    ///
+    /// # Errors
+    /// [`OrthoError::ShapeMismatch`].
+    pub fn cast_error(&self, weights: Matrix<'_>) -> Result<f64, OrthoError> {
+        check_shape("the matrix", weights.shape, self.shape)?;
+        let pairs = weights.values.iter().zip(&self.values);
+        let error = pairs.map(|(&w, &cast)| (f64::from(w) - f64::from(cast)).powi(2)).sum();
+        Ok(relative(error, energy(weights.values.iter().copied())))
+    }
+
     /// $W$.
     pub fn matrix(&self) -> Matrix<'_> {
         Matrix { values: &self.values, shape: self.shape }
@@ -238,6 +250,22 @@ mod tests {
     fn a_channel_is_a_column() {
         let matrix = Matrix::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [3, 2]).unwrap();
         assert_eq!(matrix.channels(), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+    }
+
+    #[test]
+    fn a_cast_has_an_error() {
+        // 1 + 2^-11 is half way to 1 + 2^-10 and goes to 1; 2^-26 goes to 0.
+        let [tie, tiny] = [1.0 + 2.0_f32.powi(-11), 2.0_f32.powi(-26)];
+        let values = [tie, tiny, -0.5];
+        let weights = Matrix::new(&values, [3, 1]).unwrap();
+        let cast = Reference::cast(weights, Storage::F16).unwrap();
+        let lost = 2_f64.powi(-22) + 2_f64.powi(-52);
+        let whole = f64::from(tie).powi(2) + 0.25 + 2_f64.powi(-52);
+        assert!((cast.cast_error(weights).unwrap() - (lost / whole).sqrt()).abs() < 1e-12);
+        let same = Reference::cast(weights, Storage::F32).unwrap();
+        assert_eq!(same.cast_error(weights), Ok(0.0));
+        let other = Matrix::new(&values, [1, 3]).unwrap();
+        assert!(matches!(same.cast_error(other), Err(OrthoError::ShapeMismatch { .. })));
     }
 
     #[test]

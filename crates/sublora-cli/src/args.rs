@@ -195,12 +195,12 @@ pub(crate) struct Eval {
     /// Corpus folder
     #[arg(long, value_name = "DIR")]
     pub(crate) corpus: PathBuf,
-    /// Documents to look at
-    #[arg(long, default_value = "val")]
-    pub(crate) split: SplitArg,
-    /// Blocks to score of each document; `all` scores everything
-    #[arg(long, value_name = "N|all", default_value = "16", value_parser = sample)]
-    pub(crate) blocks: Sample,
+    /// Documents to look at, of a compressed model [val]
+    #[arg(long)]
+    pub(crate) split: Option<SplitArg>,
+    /// Blocks to score of each document, of a compressed model; `all` scores everything [16]
+    #[arg(long, value_name = "N|all", value_parser = sample)]
+    pub(crate) blocks: Option<Sample>,
     /// Widths in bits, of a run of `sublora qat` or of a GPT-2 folder, which is then quantised
     #[arg(long, value_name = "BITS,..", value_delimiter = ',', value_parser = bit_width)]
     pub(crate) precision: Vec<BitWidth>,
@@ -211,7 +211,7 @@ pub(crate) struct Eval {
         value_name = "ALPHA,..",
         value_delimiter = ',',
         allow_hyphen_values = true,
-        conflicts_with_all = ["precision", "split", "blocks"]
+        conflicts_with = "precision"
     )]
     pub(crate) alpha: Vec<f32>,
     #[command(flatten)]
@@ -266,6 +266,13 @@ pub(crate) enum UnitArg {
 /// A sample size; none is everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample(pub(crate) Option<NonZeroU64>);
+
+/// 16, of each document.
+impl Default for Sample {
+    fn default() -> Self {
+        Self(NonZeroU64::new(16))
+    }
+}
 
 fn sample(text: &str) -> Result<Sample, String> {
     match text.parse() {

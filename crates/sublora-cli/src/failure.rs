@@ -226,7 +226,7 @@ impl From<sublora::ortho::DiagnoseError> for Failure {
                 "the diagonal of the Hessian" => {
                     "`--corpus DIR` lets a GPT-2 read, and the inputs of its layers give it"
                 }
-                _ => "no command measures it; `--select hessian` with `--corpus DIR` is next to it",
+                _ => "`--corpus DIR` lets a GPT-2 read, and the gradients of its losses give it",
             },
             Error::Tensor { source: OrthoError::NotFinite { .. }, .. } => {
                 "`--skip NAME` leaves a mask alone; in a weight it means that training diverged"

@@ -10,6 +10,7 @@ mod compression;
 mod config;
 mod error;
 mod evaluate;
+mod fisher;
 #[cfg(test)]
 mod fixture;
 mod generate;

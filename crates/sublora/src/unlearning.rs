@@ -16,8 +16,8 @@
 //! stays it, and $\alpha = 0$ forgets to the bit. What is measured is how much they learn.
 //!
 //! *Quantise after forgetting*: the linear layers of each model are quantised, and the losses measured again.
-//! Beside them stands the share of weights that are more than half a step away from those of $M_1$ quantised the
-//! same way: where it is near zero, what was unlearned comes back.
+//! Beside them stands the share of weights whose code is another than that of $M_1$ quantised the same way: where
+//! it is near zero, what was unlearned comes back.
 //!
 //! # Reference
 //! Task arithmetic: G. Ilharco et al., ICLR 2023, arXiv:2212.04089. Gradient ascent and gradient difference:
@@ -38,6 +38,7 @@ mod fisher;
 mod layers;
 mod mixture;
 mod outputs;
+mod pair;
 mod record;
 mod seed;
 mod study;

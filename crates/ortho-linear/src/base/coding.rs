@@ -1,12 +1,13 @@
 //! What a base kind answers with.
 
+use half::f16;
 use quantizers::{
     Affine, AnyGrid, AnyRange, BitWidth, Codes, Grid, Half, MinMax, Mse, Params, Quantizer,
     Symmetric,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::transposed;
+use crate::matrix::{check_shape, transposed};
 use crate::{Mask, Matrix, OrthoError, Reference};
 
 /// How the weights of an output channel are stored.
@@ -110,6 +111,23 @@ impl Base {
         self.bytes
     }
 
+    /// How many weights are another number of steps from zero than in `other`, whatever the steps of both are;
+    /// where a channel has no codes, how many are another number.
+    ///
+    /// # Errors
+    /// [`OrthoError::ShapeMismatch`].
+    pub fn moved(&self, other: &Self) -> Result<usize, OrthoError> {
+        check_shape("the other base", other.shape, self.shape)?;
+        let d_out = self.channels.len();
+        let steps = |base: &Self, place: usize| {
+            let value = base.values[place];
+            let steps = |it: Params| (value / it.scale).round() + 0.0; // -0 is 0
+            base.channels[place % d_out].params.map_or(value, steps)
+        };
+        let is_moved = |&place: &usize| steps(self, place).total_cmp(&steps(other, place)).is_ne();
+        Ok((0..self.values.len()).filter(is_moved).count())
+    }
+
     /// The weights that this kind means for the outlier stream, if it does.
     pub fn outside(&self) -> Option<&Mask> {
         self.outside.as_ref()
@@ -168,7 +186,7 @@ impl TryFrom<u8> for CodeWidth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RangeRule {
-    /// The greatest code is the largest magnitude: nothing is clipped.
+    /// The greatest code is the largest magnitude, the scale rounded up to fp16: nothing is clipped.
     #[default]
     Absmax,
     /// The clip of the least squared error, by search.
@@ -201,8 +219,24 @@ pub(crate) fn symmetric(
     };
     let quantizer = quantizer(width, Symmetric {}.into(), range)?;
     let weights = reference.matrix();
-    let params = quantizer.fit(weights.values(), weights.shape())?;
+    let mut params = quantizer.fit(weights.values(), weights.shape())?;
+    if rule == RangeRule::Absmax {
+        for it in &mut params {
+            it.scale = rounded_up(it.scale);
+        }
+    }
     encode(reference, width, &quantizer, params, false)
+}
+
+/// The least number of half precision that is not below `scale`: to the nearest, a small one could lose a
+/// tenth, and the largest weights were clipped.
+fn rounded_up(scale: f32) -> f32 {
+    let nearest = f16::from_f32(scale);
+    if nearest.to_f32() >= scale {
+        nearest.to_f32()
+    } else {
+        f16::from_bits(nearest.to_bits() + 1).to_f32()
+    }
 }
 
 /// Symmetric codes of which the greatest stands for the threshold of each output channel.

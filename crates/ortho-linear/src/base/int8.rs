@@ -2,7 +2,8 @@
 //!
 //! # Definition
 //! Integers from -127 to 127 with a scale for each output channel, $b = q s$: $s = \max |w| / 127$ (`absmax`),
-//! or that of the least squared error (`mse`). One rule, never the smaller one of two. Scales are fp16.
+//! or that of the least squared error (`mse`). One rule, never the smaller one of two. Scales are
+//! fp16, that of `absmax` rounded up and so the least that clips nothing.
 //!
 //! # Reference
 //! The grid is [`quantizers::Symmetric`], the search [`quantizers::Mse`].
@@ -43,11 +44,41 @@ mod tests {
         let weights = Matrix::new(&values, [2, 2]).unwrap();
         let base =
             Int8::default().encode(&Reference::cast(weights, Storage::F32).unwrap()).unwrap();
-        // -.023 is -1.47 steps. .5 / 127 is 1032.06 steps of 2^-18, rounded to 1032.
-        let scale = 1_032.0 * 2.0_f32.powi(-18);
+        // -.023 is -1.47 steps. .5 / 127 is 1032.06 steps of 2^-18, rounded up to 1033:
+        // .5 is 126.88 steps.
+        let scale = 1_033.0 * 2.0_f32.powi(-18);
         assert_eq!(base.matrix().values(), [1.984_375, 127.0 * scale, -0.015_625, 0.0]);
         assert_eq!(base.bytes(), 4 + 2 * 2);
         let ends = base.channels()[0];
         assert_eq!((ends.low, ends.high), (-1.984_375, 1.984_375));
+    }
+
+    /// 1e-4 / 127 is 13.2 of the least numbers of fp16, 2^-24: 13 would clip the largest weight by 1.5 %. 14 of
+    /// them make it 119.8 steps, half a step of 8.3e-7 from its code at most.
+    #[test]
+    fn nothing_is_clipped_where_scales_are_coarse() {
+        let values = [1e-4, -3e-5, 0.0];
+        let reference =
+            Reference::cast(Matrix::new(&values, [3, 1]).unwrap(), Storage::F32).unwrap();
+        let base = Int8::default().encode(&reference).unwrap();
+        let scale = 14.0 * 2.0_f32.powi(-24);
+        assert_eq!(base.matrix().values(), [120.0 * scale, -36.0 * scale, 0.0]);
+        assert_eq!(base.channels()[0].high, 127.0 * scale);
+    }
+
+    /// Twice the weights are twice the steps' size: the codes stay. One of four becomes another code.
+    #[test]
+    fn codes_move_and_scales_do_not_count() {
+        let base = |values: [f32; 4]| {
+            let weights = Matrix::new(&values, [4, 1]).unwrap();
+            Int8::default().encode(&Reference::cast(weights, Storage::F32).unwrap()).unwrap()
+        };
+        let before = base([127.0, 5.0, -3.0, 0.0]);
+        assert_eq!(base([254.0, 10.0, -6.0, 0.0]).moved(&before), Ok(0));
+        assert_eq!(base([127.0, 5.4, -3.0, -0.0]).moved(&before), Ok(0));
+        assert_eq!(base([127.0, 5.6, -3.0, 0.0]).moved(&before), Ok(1));
+        let other = Matrix::new(&[1.0, 2.0], [2, 1]).unwrap();
+        let other = Int8::default().encode(&Reference::cast(other, Storage::F32).unwrap());
+        assert!(matches!(other.unwrap().moved(&before), Err(OrthoError::ShapeMismatch { .. })));
     }
 }

@@ -64,6 +64,26 @@ fn the_tiny_layer() {
     }
 }
 
+/// Outputs on isotropic inputs are an estimate of the error of the weights: one input with one output is none.
+#[test]
+fn an_estimate_of_too_few_inputs_is_refused() {
+    let values = [0.3, -0.7, 0.11, 0.52];
+    let reference = reference(&values, [4, 1]);
+    let split = Split::residual(
+        &reference,
+        Int4::default().encode(&reference).unwrap(),
+        &largest(&reference, 0.0),
+        IndexWidth::Auto,
+    )
+    .unwrap();
+    let found = |tokens| Diagnosis::of(&reference, &split, tokens, &Key::from_seed(1)).unwrap();
+    let [one, many] = [found(1), found(100_000)];
+    assert_eq!(one.error, many.error);
+    assert_eq!(one.verdict(1.0), Verdict::Refuse(Cause::Outputs));
+    assert_eq!(many.verdict(1.0), Verdict::Pass);
+    assert!((many.outputs / many.error - 1.0).abs() < 0.02, "{many:?}");
+}
+
 /// First configuration: 4 bits to three sigma, 12.5 %. Nearly all of it is steps, 2.0 % is clipped.
 #[test]
 fn int4_at_three_sigma_fails_for_its_steps() {

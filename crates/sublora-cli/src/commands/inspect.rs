@@ -12,18 +12,21 @@ use sublora::quantizers::{AnyCodebook, AnyGrid, AnyRange};
 use sublora::spectral::AnyEstimator;
 use sublora::subspace_projectors::{AnyAllocation, AnyGate, AnyProjector};
 
-use crate::args::{Args, Eval, Family, Generate, SplitArg};
+use crate::args::{Args, Eval, Family, Generate, Sample, SplitArg};
 use crate::bars::Bars;
 use crate::commands::{Answer, corpora, open_run, ortho_split, qat};
 use crate::failure::Failure;
 use crate::table;
 
 pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
-    if ortho_split::is_evaluated(eval)? {
-        return ortho_split::eval(args, eval);
-    }
-    if !eval.precision.is_empty() || QatRun::stands_in(&eval.run) {
-        return qat::eval(args, eval);
+    let is_split = ortho_split::is_evaluated(eval)?;
+    if is_split || !eval.precision.is_empty() || QatRun::stands_in(&eval.run) {
+        if eval.split.is_some() || eval.blocks.is_some() {
+            let message = "`--split` and `--blocks` are for a compressed model";
+            let hint = "`--documents N` scores the first N held-out documents";
+            return Err(Failure::new(message, hint));
+        }
+        return if is_split { ortho_split::eval(args, eval) } else { qat::eval(args, eval) };
     }
     if !eval.stride.is_empty() || eval.documents.is_some() {
         let message = "`--stride` and `--documents` are for `--precision` and `--alpha`";
@@ -33,10 +36,11 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
     let bars = Bars::new();
     let run = open_run(args, &eval.run, Run::read_config(&eval.run, &[])?, &corpus, &bars)?;
     let split = match eval.split {
-        SplitArg::Val => Split::Val,
-        SplitArg::Train => Split::Train,
+        None | Some(SplitArg::Val) => Split::Val,
+        Some(SplitArg::Train) => Split::Train,
     };
-    let Some(found) = run.held_out(&run.artifact()?, split, eval.blocks.0)? else {
+    let Sample(blocks) = eval.blocks.unwrap_or_default();
+    let Some(found) = run.held_out(&run.artifact()?, split, blocks)? else {
         let hint = "build it with `--val-fraction` above 0, or look at `--split train`";
         return Err(Failure::new("the corpus holds nothing out", hint));
     };
@@ -44,7 +48,7 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
         return Answer::json(&found);
     }
     let mut lines = vec![
-        match eval.blocks.0 {
+        match blocks {
             None => format!("{} documents, all {} tokens", found.documents, found.tokens),
             Some(blocks) => format!(
                 "{} documents, {blocks} blocks of each, {} tokens; `--blocks all` scores everything",
@@ -55,7 +59,7 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
         format!("mean over documents  {:.4} bits per token", found.bits_per_token_of_a_document),
         format!("top-1 error          {:.4}", found.top_1_error),
     ];
-    if eval.split == SplitArg::Val {
+    if split == Split::Val {
         let (bound, confidence) = (found.test_set_bound, 100.0 * found.confidence);
         let bound = table::rounded_up(bound);
         lines.push(format!(

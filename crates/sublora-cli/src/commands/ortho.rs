@@ -124,7 +124,8 @@ pub(super) fn tables(report: &OrthoReport, detail: bool) -> String {
     }
     let [base, outliers] = report.bytes();
     parts.push(format!(
-        "inputs   {}\nbytes    bases {}, outliers {}; stored {}\nbudget   {} %",
+        "weights  {}\ninputs   {}\nbytes    bases {}, outliers {}; stored {}\nbudget   {} %",
+        report.cast_in_words(),
         report.inputs_in_words(),
         table::count(base),
         table::count(outliers),

@@ -180,6 +180,12 @@ fn alpha(alpha: f32, streams: &StreamArgs) -> Result<Alpha, Failure> {
 }
 
 fn layers(streams: &StreamArgs) -> Result<BTreeMap<String, Alpha>, Failure> {
-    let own = streams.layer_alpha.iter();
-    own.map(|it| Ok((it.layer.clone(), alpha(it.alpha, streams)?))).collect()
+    let mut layers = BTreeMap::new();
+    for own in &streams.layer_alpha {
+        if layers.insert(own.layer.clone(), alpha(own.alpha, streams)?).is_some() {
+            let message = format!("`--layer-alpha` has `{}` twice", own.layer);
+            return Err(Failure::new(message, "a layer has one gain in every evaluation"));
+        }
+    }
+    Ok(layers)
 }

@@ -18,6 +18,7 @@
 //! | `diagnosis.json` | all of it, with the settings and the tensors that were left out |
 
 mod error;
+mod fisher;
 mod inputs;
 mod layer;
 mod layers;
@@ -168,6 +169,8 @@ impl OrthoDiagnosis {
             }
         };
         let inputs = text.map(|text| self.inputs(checkpoint, text, progress)).transpose()?;
+        let fisher = text.map(|text| self.fisher(checkpoint, text, progress)).transpose()?;
+        let fisher = fisher.unwrap_or_default();
         let (seen, mut by_layer) =
             inputs.map_or_else(Default::default, |it| (Some(it.seen), it.by_layer));
 
@@ -188,6 +191,7 @@ impl OrthoDiagnosis {
                 weights: &layer.read(&mut weights)?,
                 pretrained: pretrained.as_deref(),
                 inputs: inputs.as_deref(),
+                fisher: fisher.get(layer.module()).map(Vec::as_slice),
             };
             let (diagnosis, split) =
                 self.layer(&known).map_err(DiagnoseError::tensor(&layer.name))?;

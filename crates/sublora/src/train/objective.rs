@@ -119,7 +119,7 @@ impl Batch {
     }
 
     /// The `rows` windows from `index` on.
-    pub(super) fn of(
+    pub(crate) fn of(
         windows: &WindowSampler<'_>,
         index: WindowIndex,
         rows: usize,

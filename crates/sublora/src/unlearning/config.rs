@@ -53,11 +53,13 @@ pub struct StreamConfig {
     pub selection: toml::Table,
     /// Shares of the weights of a layer; none for no such training.
     pub ratios: Vec<f64>,
+    /// The loop, if it is not that of `memorize`: few weights want larger steps.
+    pub train: Option<TrainConfig>,
 }
 
 impl Default for StreamConfig {
     fn default() -> Self {
-        Self { selection: kind("random"), ratios: vec![0.005, 0.05] }
+        Self { selection: kind("random"), ratios: vec![0.005, 0.05], train: None }
     }
 }
 
@@ -81,7 +83,7 @@ fn selection(
 }
 
 /// A mask to be made of every layer.
-pub(super) struct Mask {
+pub(super) struct Candidate {
     pub(super) selection: AnySelection,
     pub(super) ratio: f64,
     pub(super) is_control: bool,
@@ -171,14 +173,14 @@ impl UnlearningConfig {
     ///
     /// # Errors
     /// An unknown kind or key, or a selection without a ratio.
-    pub(super) fn masks(&self) -> Result<Vec<Mask>, Error> {
+    pub(super) fn masks(&self) -> Result<Vec<Candidate>, Error> {
         let mut masks = Vec::new();
         for (place, table) in self.selections.iter().chain(&self.controls).enumerate() {
             for &ratio in self.ratios.iter().filter(|&&it| place == 0 || it < 1.0) {
                 let is_control = place >= self.selections.len();
                 let key = if is_control { "controls" } else { "selections" };
                 let selection = selection(table, ratio, [key, "ratios"])?;
-                masks.push(Mask { selection, ratio, is_control });
+                masks.push(Candidate { selection, ratio, is_control });
             }
         }
         Ok(masks)
@@ -188,11 +190,11 @@ impl UnlearningConfig {
     ///
     /// # Errors
     /// As [`masks`](Self::masks).
-    pub(super) fn streams(&self) -> Result<Vec<Mask>, Error> {
-        let StreamConfig { selection: table, ratios } = &self.streams;
+    pub(super) fn streams(&self) -> Result<Vec<Candidate>, Error> {
+        let StreamConfig { selection: table, ratios, .. } = &self.streams;
         let mask = |&ratio: &f64| {
             let selection = selection(table, ratio, ["streams", "streams.ratios"])?;
-            Ok(Mask { selection, ratio, is_control: false })
+            Ok(Candidate { selection, ratio, is_control: false })
         };
         ratios.iter().map(mask).collect()
     }
@@ -229,14 +231,14 @@ impl UnlearningConfig {
         };
         let (before, after) = ([0.5, -1.0, 0.25, 2.0], [0.5, 1.0, -0.25, 1.0]);
         let matrix = |values| Matrix::new(values, [2, 2]);
-        for Mask { selection, is_control, .. } in self.masks()? {
+        for Candidate { selection, is_control, .. } in self.masks()? {
             let reason = reason(if is_control { "controls" } else { "selections" });
             let signals = Signals::of(matrix(&after).map_err(&reason)?);
             let signals = matrix(&before).and_then(|it| signals.with_pretrained(it));
             let signals = signals.and_then(|it| it.with_fisher(&[1.0; 4])).map_err(&reason)?;
             selection.as_dyn().select(&signals).map_err(&reason)?;
         }
-        for Mask { selection, .. } in self.streams()? {
+        for Candidate { selection, .. } in self.streams()? {
             let reason = reason("streams");
             let signals = Signals::of(matrix(&before).map_err(&reason)?);
             selection.as_dyn().select(&signals).map_err(&reason)?;
@@ -296,10 +298,17 @@ impl UnlearningConfig {
         }
     }
 
+    /// The training of the outliers alone.
+    pub(super) fn taught_to_streams(&self) -> Teaching {
+        let train = self.streams.train.as_ref().unwrap_or(&self.memorize.train);
+        Teaching { train: train.clone(), ..self.memorize }
+    }
+
     /// Every training but that of the base, by the name of its table.
-    pub(super) fn trainings(&self) -> impl Iterator<Item = (String, &Teaching)> {
-        let first = [("memorize".to_owned(), &self.memorize)];
-        let others = self.unlearning.iter().map(|(name, it)| (format!("unlearning.{name}"), it));
-        first.into_iter().chain(others)
+    pub(super) fn trainings(&self) -> impl Iterator<Item = (String, Teaching)> {
+        let first = [("memorize", self.memorize.clone()), ("streams", self.taught_to_streams())];
+        let first = first.into_iter().map(|(name, it)| (name.to_owned(), it));
+        let named = |(name, it): (&String, &Teaching)| (format!("unlearning.{name}"), it.clone());
+        first.chain(self.unlearning.iter().map(named))
     }
 }

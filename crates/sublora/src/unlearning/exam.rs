@@ -2,7 +2,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{Split, TokenFile};
-use gpt2_model::{Gpt2, LinearLayer, NormLayer, PlainGpt2, TokenScores, score};
+use gpt2_model::{
+    Factor, Gpt2, LinearLayer, Loss, NormLayer, PlainGpt2, TokenScores, cross_entropy, score,
+};
 
 use super::facts::{Facts, Sentence};
 use super::record::Measures;
@@ -24,7 +26,7 @@ pub(super) struct Padded {
     /// `[sentences, longest]`.
     pub(super) tokens: Tensor<2, Int>,
     /// Rows of the flattened hidden states that predict, `[predictions]`.
-    pub(super) rows: Tensor<1, Int>,
+    rows: Tensor<1, Int>,
     /// What they predict, outside any graph, `[predictions]`.
     pub(super) targets: Tensor<1, Int>,
 }
@@ -41,6 +43,19 @@ impl Padded {
     /// The values are predicted.
     fn values<'a>(sentences: impl Iterator<Item = &'a Sentence>, device: &Device) -> Self {
         Self::of(sentences.map(|it| (it, it.value.clone())), device)
+    }
+
+    /// The logits of `model` where it predicts, `[predictions, vocab]`, as a sum of products.
+    fn factors<L: LinearLayer, N: NormLayer>(&self, model: &Gpt2<L, N>) -> Vec<Factor> {
+        let hidden = model.hidden(self.tokens.clone());
+        let [batch, seq, d_model] = hidden.dims();
+        let hidden = hidden.reshape([batch * seq, d_model]);
+        model.head_factors(hidden.select(0, self.rows.clone()))
+    }
+
+    /// The mean loss of the predictions of `model`.
+    pub(super) fn loss<L: LinearLayer, N: NormLayer>(&self, model: &Gpt2<L, N>) -> Loss {
+        cross_entropy(&self.factors(model), &self.targets)
     }
 
     fn of<'a>(
@@ -92,11 +107,8 @@ pub(super) fn value_nats<L: LinearLayer, N: NormLayer>(
     for parts in parts.chunks(SIDE_BY_SIDE) {
         let models = vec![model.clone(); parts.len()];
         let scored = side_by_side(models, |place, model| -> Result<_, Error> {
-            let Padded { tokens, rows, targets } = Padded::values(parts[place].iter(), &device);
-            let hidden = model.hidden(tokens);
-            let [batch, seq, d_model] = hidden.dims();
-            let hidden = hidden.reshape([batch * seq, d_model]).select(0, rows);
-            Ok(score(&model.head_factors(hidden), &targets)?)
+            let padded = Padded::values(parts[place].iter(), &device);
+            Ok(score(&padded.factors(&model), &padded.targets)?)
         });
         for part in scored {
             extend(&mut scores, part?);
@@ -109,6 +121,27 @@ pub(super) fn value_nats<L: LinearLayer, N: NormLayer>(
     Ok(Known { nats: mean_nats(&scores), recall: known as f64 / sentences.len() as f64 })
 }
 
+/// What a part of the held-out documents is for: text that chose a checkpoint says too much good of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldOut {
+    /// Losses on text that are reported: every other document, beginning with the first.
+    Exam,
+    /// Which step of a training is the best: the documents between.
+    Checkpoints,
+}
+
+impl HeldOut {
+    /// Numbers in `file`.
+    pub(super) fn documents(self, file: &TokenFile) -> Vec<u64> {
+        let first = u64::from(self == Self::Checkpoints);
+        (first..file.documents().len()).step_by(2).collect()
+    }
+}
+
+fn predictions(windows: &[Window]) -> u64 {
+    windows.iter().map(|(_, block)| block.end - block.start).sum()
+}
+
 /// Everything that a model is asked.
 pub(super) struct Exam<'a> {
     facts: &'a Facts,
@@ -117,8 +150,8 @@ pub(super) struct Exam<'a> {
 }
 
 impl<'a> Exam<'a> {
-    /// On `facts`, and on the first documents of the validation split that have `tokens` predictions
-    /// together.
+    /// On `facts`, and on windows at even distances over the [`HeldOut::Exam`] of the validation split, the
+    /// fewest that have at least `tokens` predictions together.
     ///
     /// # Errors
     /// A split with fewer.
@@ -129,26 +162,25 @@ impl<'a> Exam<'a> {
         context: usize,
     ) -> Result<Self, Error> {
         let file: &TokenFile = corpus.split(Split::Val);
-        let all = (0..file.documents().len()).collect();
-        let blocks = Blocks::new(file, all, context, context);
-        let mut predictions = 0;
-        let of = |document| blocks.of_document(document).map(move |block| (document, block));
-        let is_wanted = |(_, block): &Window| {
-            let wanted = predictions < tokens;
-            predictions += block.end - block.start;
-            wanted
-        };
-        let windows = (0..blocks.documents()).flat_map(of).take_while(is_wanted).collect();
-        if predictions < tokens {
-            let expected = format!("at most {predictions}, the held-out tokens of the corpus");
+        let blocks = Blocks::new(file, HeldOut::Exam.documents(file), context, context);
+        if blocks.predictions() < tokens {
+            let most = blocks.predictions();
+            let expected = format!("at most {most}, the tokens of half of the held-out documents");
             return Err(Error::value("retain_tokens", &tokens, &expected));
         }
+        let of = |document| blocks.of_document(document).map(move |block| (document, block));
+        let all: Vec<Window> = (0..blocks.documents()).flat_map(of).collect();
+        let most = usize::try_from(blocks.predictions() / tokens).unwrap_or(usize::MAX);
+        let every =
+            |stride: usize| -> Vec<Window> { all.iter().step_by(stride).cloned().collect() };
+        let is_enough = |it: &Vec<Window>| predictions(it) >= tokens;
+        let windows = (1..=most).rev().map(every).find(is_enough).unwrap_or_default();
         Ok(Self { facts, blocks, windows })
     }
 
     /// Held-out tokens that are predicted.
     pub(super) fn retain_tokens(&self) -> u64 {
-        self.windows.iter().map(|(_, block)| block.end - block.start).sum()
+        predictions(&self.windows)
     }
 
     /// What `model` answers.

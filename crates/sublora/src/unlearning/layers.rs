@@ -4,19 +4,13 @@ use std::collections::BTreeMap;
 
 use gpt2_model::{PlainGpt2, assign, parameters, read};
 use ortho_linear::{
-    Alpha, Base, BaseKind, Change, Coding, Matrix, OrthoGpt2, Reference, Signals, Split,
-    SplitConfig, Streams,
+    Alpha, Base, BaseKind, Change, Matrix, OrthoGpt2, Reference, Signals, Split, SplitConfig,
+    Streams,
 };
 use subspace_projectors::Layout;
 
 use crate::Error;
-
-/// The weights of the linear layers of every block.
-pub(super) fn layout(model: &PlainGpt2) -> Result<Layout, Error> {
-    let is_linear = |name: &str, shape: &[usize]| name.starts_with("h.") && shape.len() == 2;
-    let weights = parameters(model).into_iter().filter(|it| is_linear(&it.name, &it.shape));
-    Ok(Layout::new(weights.map(|it| (it.name, it.shape)))?)
-}
+use crate::fisher::linear_layers;
 
 /// The outliers of every layer.
 pub(super) fn outliers(model: &OrthoGpt2) -> Result<Layout, Error> {
@@ -45,7 +39,7 @@ impl Layer {
 
 /// The layers of `model` as `rule` stores them.
 pub(super) fn stored(model: &PlainGpt2, rule: &SplitConfig) -> Result<Vec<Layer>, Error> {
-    let layout = layout(model)?;
+    let layout = linear_layers(model)?;
     let found = read(model, |name| layout.tensor(name).is_some())?;
     let layers = found.iter().map(|(name, data)| {
         let values: Vec<f32> = data.iter::<f32>().collect();
@@ -146,29 +140,14 @@ impl Quantized {
         self.0.iter().map(|it| it.matrix().values().to_vec()).collect()
     }
 
-    /// Share of weights that are more than half a step of `from` away from it.
-    pub(super) fn moved(&self, from: &Self) -> f64 {
+    /// Share of weights that have another code than in `from`, or, without codes, are other numbers.
+    pub(super) fn moved(&self, from: &Self) -> Result<f64, Error> {
         let (mut moved, mut all) = (0_usize, 0_usize);
         for (ours, theirs) in self.0.iter().zip(&from.0) {
-            let d_out = theirs.channels().len();
-            let half_steps: Vec<f32> = theirs.channels().iter().map(half_step).collect();
-            let pairs = ours.matrix().values().iter().zip(theirs.matrix().values());
-            let is_moved = |(place, (a, b)): &(usize, (&f32, &f32))| {
-                (**a - **b).abs() > half_steps[place % d_out]
-            };
+            let other = ours.moved(theirs);
+            moved += other.map_err(|error| Error::Mismatch(error.to_string()))?;
             all += theirs.matrix().values().len();
-            moved += pairs.enumerate().filter(is_moved).count();
         }
-        moved as f64 / all.max(1) as f64
+        Ok(moved as f64 / all.max(1) as f64)
     }
-}
-
-/// Half of what symmetric codes of a channel are apart; with a zero point they are up to a 14th closer.
-fn half_step(channel: &ortho_linear::ChannelCoding) -> f32 {
-    let codes = match channel.coding {
-        Coding::Int4 => 14.0,
-        Coding::Int8 => 254.0,
-        Coding::Fp16 | Coding::Stored => return 0.0,
-    };
-    (channel.high - channel.low) / (2.0 * codes)
 }

@@ -63,11 +63,7 @@ impl<L: LinearLayer, N: NormLayer> Objective<Gpt2<L, N>> for Mixture<'_> {
         let Teaching { forget, retain, .. } = *self.teaching;
         let mut losses: Vec<(f64, Tensor<1>)> = Vec::new();
         if forget != 0.0 {
-            let Padded { tokens, rows, targets } = self.facts_of(batch);
-            let hidden = model.hidden(tokens);
-            let [batch, seq, d_model] = hidden.dims();
-            let hidden = hidden.reshape([batch * seq, d_model]).select(0, rows);
-            losses.push((forget, cross_entropy(&model.head_factors(hidden), &targets)));
+            losses.push((forget, self.facts_of(batch).loss(model)));
         }
         if retain != 0.0 {
             losses.push((retain, cross_entropy(&batch.factors(model), &batch.targets)));

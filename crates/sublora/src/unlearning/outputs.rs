@@ -203,8 +203,8 @@ impl UnlearningReport {
         let view = TableView::new(&Table::from_rows(&rows)?).spread("recall, %", "recall_sd")?;
         Ok(Section::new("Quantised after forgetting")
             .prose(
-                "Splits are at alpha = 0. Weights moved are those more than half a step away from the \
-                 taught model quantised the same way: where nothing moved, nothing was unlearned.",
+                "Splits are at alpha = 0. Weights moved are those with another code than in the taught \
+                 model quantised the same way: where nothing moved, nothing was unlearned.",
             )
             .table(view, "Mean ± standard deviation over the seeds"))
     }

@@ -85,8 +85,8 @@ pub struct QuantizedRow {
     pub ratio: Option<f64>,
     /// `kind` of the base.
     pub base: String,
-    /// Share of weights that are more than half a step away from those of $M_1$ quantised the same way; in
-    /// half precision, that are others at all.
+    /// Share of weights that have another code than in $M_1$ quantised the same way; in half precision, that
+    /// are other numbers.
     pub moved: f64,
     /// What the model answers.
     pub measures: Measures,

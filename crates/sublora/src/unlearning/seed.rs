@@ -4,23 +4,27 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
+use corpus::{Split, WindowSampler};
 use counter_rng::Key;
 use gpt2_model::{Gpt2, LinearLayer, PlainGpt2};
-use ortho_linear::{Alpha, AnySelection, Construction, SplitConfig, Streams};
+use ortho_linear::{AnySelection, SplitConfig, Streams};
 use serde::Serialize;
 use subspace_projectors::Layout;
 
-use super::config::{Mask, Teaching, UnlearningConfig};
-use super::exam::Exam;
+use super::config::{Candidate, Teaching, UnlearningConfig};
+use super::exam::{Exam, HeldOut};
 use super::facts::Facts;
 use super::fisher;
-use super::layers::{Layer, Quantized, Splits, layout, outliers, stored, values, with_values};
+use super::layers::{Layer, Quantized, outliers, stored, values, with_values};
 use super::mixture::{Goal, Mixture};
-use super::record::{Measures, QuantizedRow, SeedRecord, SweepRow};
+use super::pair::Pair;
+use super::record::{QuantizedRow, SeedRecord, SweepRow};
 use super::study::UnlearningStudy;
+use crate::config::TrainConfig;
+use crate::fisher::linear_layers;
 use crate::run::Part;
 use crate::spec::{BaseIdentity, arrange};
-use crate::train::{Batch, Direct, Trainer};
+use crate::train::{Batch, Data, Direct, Trainer};
 use crate::{Error, Run};
 
 /// What a seed works with.
@@ -58,67 +62,11 @@ struct Spec<'a> {
     course: &'a Course<'a>,
 }
 
-/// The base beside what it was taught, both as stored.
-struct Pair<'a> {
-    rule: SplitConfig,
-    exam: Exam<'a>,
-    /// For what is not a linear layer, and never trained.
-    model: PlainGpt2,
-    before: Vec<Layer>,
-    after: Vec<Layer>,
-    pretrained: Measures,
-    memorized: Measures,
-    /// Of the layers of `after`, if a selection asks for it.
-    fisher: Option<Vec<Vec<f32>>>,
-}
-
 /// A model to be quantised.
 struct Subject {
     name: String,
     ratio: Option<f64>,
     layers: Vec<Layer>,
-}
-
-impl<'a> Pair<'a> {
-    fn new(
-        rule: SplitConfig,
-        exam: Exam<'a>,
-        base: &PlainGpt2,
-        memorized: &PlainGpt2,
-        fisher: Option<Vec<Vec<f32>>>,
-    ) -> Result<Self, Error> {
-        let (before, after) = (stored(base, &rule)?, stored(memorized, &rule)?);
-        let model = base.valid();
-        let ask = |layers: &[Layer]| exam.take(&with_values(&model, layers, values(layers)));
-        let (pretrained, memorized) = (ask(&before)?, ask(&after)?);
-        Ok(Self { rule, exam, model, before, after, pretrained, memorized, fisher })
-    }
-
-    fn ask(&self, values: Vec<Vec<f32>>) -> Result<Measures, Error> {
-        self.exam.take(&with_values(&self.model, &self.after, values))
-    }
-
-    /// What fine-tuning changed on a mask, by a selection for each layer.
-    fn split(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
-        let rule = |layer: &Layer| self.rule_of(selection(&layer.name));
-        Splits::new(&self.before, &self.after, self.fisher.as_deref(), rule)
-    }
-
-    /// Nothing yet on a mask of the base.
-    fn empty(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
-        let rule = |layer: &Layer| self.rule_of(selection(&layer.name));
-        Splits::new(&self.before, &self.before, None, rule)
-    }
-
-    fn rule_of(&self, selection: AnySelection) -> SplitConfig {
-        let (construction, selection) = (Construction::Delta, Some(selection));
-        SplitConfig { construction, selection, ..self.rule.clone() }
-    }
-
-    fn at(&self, splits: &Splits, alpha: Alpha) -> Result<Measures, Error> {
-        // The same bits: that is verified when a split is made.
-        if alpha == Alpha::STORED { Ok(self.memorized) } else { self.ask(splits.at(alpha)) }
-    }
 }
 
 impl Seed<'_> {
@@ -134,7 +82,7 @@ impl Seed<'_> {
         let memorize = &config.memorize;
         let course =
             Course { name: "memorize", goal: Goal::Least, trainings: &[memorize], mask: None };
-        let memorized = self.taught(&course, base.clone(), layout(base)?)?;
+        let memorized = self.taught(&course, base.clone(), linear_layers(base)?)?;
         let rule = SplitConfig { storage: config.storage, ..SplitConfig::default() };
         let fisher = self.fisher(&memorized)?;
         let pair = Pair::new(rule, exam, base, &memorized, fisher)?;
@@ -147,7 +95,7 @@ impl Seed<'_> {
         for (name, teaching) in &config.unlearning {
             let goal = Goal::Reach(pair.pretrained.forget_nats);
             let course = Course { name, goal, trainings: &[memorize, teaching], mask: None };
-            let model = self.taught(&course, memorized.clone(), layout(base)?)?;
+            let model = self.taught(&course, memorized.clone(), linear_layers(base)?)?;
             let layers = stored(&model, &pair.rule)?;
             subjects.push(Subject { name: name.clone(), ratio: None, layers });
         }
@@ -191,21 +139,31 @@ impl Seed<'_> {
             now: self.study.now,
             progress: self.study.progress,
         };
-        let data = self.run.data(&teaching.train, Part::Certified)?;
+        let data = self.data(&teaching.train)?;
         let objective = Mixture { teaching, facts: &self.facts, goal: course.goal };
         let mut parameters = Direct::new(layout, &teaching.train);
         let resume = Trainer::steps_taken(&trainer.folder)?.is_some();
         Ok(trainer.run(course.name, model, &objective, &mut parameters, &data, resume)?.0)
     }
 
+    /// Text that $M_0$ has not seen. None of what chooses a step is in the exam.
+    fn data(&self, config: &TrainConfig) -> Result<Data<'_>, Error> {
+        let data = self.run.data(config, Part::Certified)?;
+        let file = self.study.corpus.split(Split::Val);
+        let documents = HeldOut::Checkpoints.documents(file);
+        let held_out = WindowSampler::over(file, &documents, config.seq + 1, self.number);
+        // No window is as long as asked for: the last step is the best.
+        Ok(Data { held_out: held_out.ok(), ..data })
+    }
+
     /// What `fisher` selects by, layer by layer, if it is among the selections.
     fn fisher(&self, memorized: &PlainGpt2) -> Result<Option<Vec<Vec<f32>>>, Error> {
         let config = self.config();
-        let is_fisher = |it: &Mask| matches!(it.selection, AnySelection::Fisher(_));
+        let is_fisher = |it: &Candidate| matches!(it.selection, AnySelection::Fisher(_));
         if !config.masks()?.iter().any(is_fisher) {
             return Ok(None);
         }
-        let layout = layout(memorized)?;
+        let layout = linear_layers(memorized)?;
         let model = arrange(memorized.clone(), &layout);
         let data = self.run.data(&config.memorize.train, Part::Certified)?;
         let device = model.wte.weight.device();
@@ -221,7 +179,7 @@ impl Seed<'_> {
         let (mut rows, mut subjects) = (Vec::new(), Vec::new());
         let count = masks.len() * alphas.len();
         self.study.progress.begin("measure splits", "models", count as u64);
-        for Mask { selection, ratio, is_control } in masks {
+        for Candidate { selection, ratio, is_control } in masks {
             let splits = pair.split(|layer| self.drawn(selection.clone(), layer))?;
             for &alpha in &alphas {
                 rows.push(SweepRow {
@@ -260,14 +218,15 @@ impl Seed<'_> {
     /// The facts taught to outliers alone, at every alpha. At 0 it is the base, to the bit.
     fn streams(&self, pair: &Pair<'_>, base: &PlainGpt2) -> Result<Vec<SweepRow>, Error> {
         let (config, mut rows) = (self.config(), Vec::new());
-        for Mask { selection, ratio, .. } in config.streams()? {
+        let teaching = config.taught_to_streams();
+        for Candidate { selection, ratio, .. } in config.streams()? {
             let splits = pair.empty(|layer| self.drawn(selection.clone(), layer))?;
             let stored = with_values(base, &pair.before, values(&pair.before));
             let model = splits.model(stored, &pair.before)?.train_outliers();
             let course = Course {
                 name: &format!("stream-{ratio}"),
                 goal: Goal::Least,
-                trainings: &[&config.memorize],
+                trainings: &[&teaching],
                 mask: Some(&selection),
             };
             let layout = outliers(&model)?;
@@ -302,7 +261,7 @@ impl Seed<'_> {
                     model: name.clone(),
                     ratio: *ratio,
                     base: kind.name().to_owned(),
-                    moved: quantized.moved(&memorized),
+                    moved: quantized.moved(&memorized)?,
                     measures: pair.ask(quantized.values())?,
                 });
                 self.update(rows.len())?;

@@ -61,7 +61,7 @@ pub struct Forgetting {
     pub captured: Option<f64>,
     /// Bytes of outliers, where there are any.
     pub outlier_bytes: Option<f64>,
-    /// Share of weights that are more than half a step away from those of $M_1$ quantised the same way.
+    /// Share of weights that have another code than in $M_1$ quantised the same way.
     pub moved: Option<f64>,
 }
 

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use corpus::{Corpus, Sha256Hash, Split, WindowIndex, WindowSampler};
-use gpt2_model::{DeviceError, LinearLayer, host};
+use gpt2_model::{DeviceError, Gpt2Config, LinearLayer, host};
 use serde::{Deserialize, Serialize};
 
 use super::{DiagnoseError, OrthoDiagnosis};
@@ -41,6 +41,36 @@ pub struct SeenInputs {
 pub(super) struct Inputs {
     pub(super) seen: SeenInputs,
     pub(super) by_layer: BTreeMap<String, Vec<f32>>,
+}
+
+/// What is read of a text.
+pub(super) struct Windows<'a> {
+    pub(super) sampler: WindowSampler<'a>,
+    held_out: bool,
+}
+
+impl<'a> Windows<'a> {
+    /// As long as the settings say and the model can read.
+    pub(super) fn new(
+        settings: &OrthoDiagnosis,
+        text: &Text<'a>,
+        shape: &Gpt2Config,
+    ) -> Result<Self, Error> {
+        let window = settings.window.min(shape.n_positions);
+        let held_out = text.corpus.split(Split::Val).len() >= window as u64;
+        let split = if held_out { Split::Val } else { Split::Train };
+        let sampler = WindowSampler::new(text.corpus.split(split), window, settings.seed)?;
+        Ok(Self { sampler, held_out })
+    }
+
+    /// Tokens of each.
+    pub(super) fn length(&self) -> usize {
+        self.sampler.length()
+    }
+
+    pub(super) fn index(row: u64) -> WindowIndex {
+        WindowIndex { step: 0, micro_batch: 0, row }
+    }
 }
 
 /// What a layer was given, one call after the other; clones share it.
@@ -104,25 +134,22 @@ impl OrthoDiagnosis {
         };
         let model = model.map_layers(watch, |_, norm| Ok(norm))?;
 
-        let window = self.window.min(shape.n_positions);
-        let held_out = text.corpus.split(Split::Val).len() >= window as u64;
-        let split = if held_out { Split::Val } else { Split::Train };
-        let windows = WindowSampler::new(text.corpus.split(split), window, self.seed);
-        let windows = windows.map_err(Error::from)?;
+        let windows = Windows::new(self, text, &shape)?;
+        let window = windows.length();
         progress.begin("read", "windows", self.windows as u64);
         let mut tokens = vec![0; window];
         for row in 0..self.windows as u64 {
             if progress.update(row, "").is_break() {
                 return Err(DiagnoseError::Interrupted);
             }
-            windows.fill(WindowIndex { step: 0, micro_batch: 0, row }, &mut tokens);
+            windows.sampler.fill(Windows::index(row), &mut tokens);
             let x: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
             let x = TensorData::new(x, [1, window]);
             drop(model.hidden(Tensor::<2, Int>::from_data(x, &text.device)));
         }
         progress.end();
-        let seen =
-            SeenInputs { corpus: text.corpus.sha256(), held_out, windows: self.windows, window };
+        let (corpus, held_out) = (text.corpus.sha256(), windows.held_out);
+        let seen = SeenInputs { corpus, held_out, windows: self.windows, window };
         let taken = |(name, seen): (String, Seen)| {
             let values = std::mem::replace(&mut *seen.lock(), Ok(Vec::new()));
             Ok((name, values.map_err(Error::from)?))
@@ -134,7 +161,7 @@ impl OrthoDiagnosis {
 
 #[cfg(test)]
 mod tests {
-    use gpt2_model::{Gpt2Config, NormLayer, PlainGpt2};
+    use gpt2_model::{NormLayer, PlainGpt2};
 
     use super::*;
     use crate::fixture;

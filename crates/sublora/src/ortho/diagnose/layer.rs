@@ -18,6 +18,8 @@ pub struct LayerDiagnosis {
     pub name: String,
     /// `[d_in, d_out]`.
     pub shape: [usize; 2],
+    /// What is lost by the cast to the storage type, before any split, of the norm of the weights in the file.
+    pub cast: f64,
     /// What the distributions of its output channels look like.
     pub channels: ClassShares,
     /// Share of the weights in the outlier stream.
@@ -78,6 +80,8 @@ pub(super) struct Known<'a> {
     pub(super) pretrained: Option<&'a [f32]>,
     /// Of a model, `[tokens, d_in]`.
     pub(super) inputs: Option<&'a [f32]>,
+    /// Of a model, `[d_in, d_out]`.
+    pub(super) fisher: Option<&'a [f32]>,
 }
 
 impl ClassShares {
@@ -97,7 +101,8 @@ impl ClassShares {
 impl OrthoDiagnosis {
     /// Splits a matrix and looks at its base.
     pub(super) fn layer(&self, known: &Known<'_>) -> Result<(LayerDiagnosis, Split), OrthoError> {
-        let reference = self.split.reference(Matrix::new(known.weights, known.shape)?)?;
+        let in_file = Matrix::new(known.weights, known.shape)?;
+        let reference = self.split.reference(in_file)?;
         let weights = reference.matrix();
         // In the type that the split has it in, so that a change is one of stored weights.
         let cast = |values| self.split.reference(Matrix::new(values, known.shape)?);
@@ -109,6 +114,9 @@ impl OrthoDiagnosis {
         }
         if let Some(hessian) = &hessian {
             signals = signals.with_hessian(hessian)?;
+        }
+        if let Some(fisher) = known.fisher {
+            signals = signals.with_fisher(fisher)?;
         }
         let split = self.split.split(&reference, &signals)?;
         let key = Key::from_seed(self.seed).derive("isotropic inputs").derive(known.name);
@@ -123,6 +131,7 @@ impl OrthoDiagnosis {
         let found = LayerDiagnosis {
             name: known.name.to_owned(),
             shape: known.shape,
+            cast: reference.cast_error(in_file)?,
             channels: ClassShares::of(weights),
             density,
             captured: change.map(Change::captured),

@@ -43,6 +43,7 @@ impl OrthoReport {
                 if self.inputs.is_some() { ", or of its outputs on the text" } else { "" }
             ))
             .summary(self.split_in_words())
+            .summary(self.cast_in_words())
             .summary(self.inputs_in_words())
             .key_figure("layers", self.layers.len().to_string())
             .key_figure("refused", refused.to_string())
@@ -82,6 +83,24 @@ impl OrthoReport {
             "The split is {base}, of weights stored as {}; the outliers are {selection}.",
             split.storage
         )
+    }
+
+    /// What the cast to the storage type loses of the weights in the checkpoint, in a sentence.
+    pub fn cast_in_words(&self) -> String {
+        let (storage, mut worst) = (self.settings.split.storage, None::<&LayerDiagnosis>);
+        for layer in &self.layers {
+            if layer.cast > worst.map_or(0.0, |it| it.cast) {
+                worst = Some(layer);
+            }
+        }
+        match worst {
+            None => format!("Stored as {storage}, all weights are those of the checkpoint."),
+            Some(layer) => format!(
+                "Stored as {storage}, weights lose at most {} % of their norm, in `{}`; errors are of what is stored.",
+                report::significant(100.0 * layer.cast, 3),
+                layer.name
+            ),
+        }
     }
 
     /// What outputs are of, in a sentence.

@@ -247,10 +247,41 @@ fn outputs_on_the_text_that_a_model_reads() {
     let remark = loud.remark(&report.settings);
     assert!(remark.starts_with("steps, ") && remark.contains(" % on the text, "), "{remark}");
     assert!(report.inputs_in_words().ends_with("2 windows of 32 tokens of held-out text."));
-    // Chosen by the inputs: as many as asked for.
+    // Chosen by the inputs: 48 of 16 x 48, the largest squares of a weight and of all its inputs.
     let more = parse(settings).overridden(&["split.selection.ratio=0.0625".to_owned()]).unwrap();
-    let report = more.run(&path, None, Some(&text), &()).unwrap();
+    let mut outliers = Vec::new();
+    let keep = |name: &str, split: Split| {
+        if name == "h.0.attn.c_attn" {
+            outliers = split.outliers().iter().map(|it| it.0).collect();
+        }
+    };
+    let report = more.each(&path, None, Some(&text), &(), keep).unwrap();
     assert!((report.layers[0].density - 0.0625).abs() < 1e-12);
+    let inputs = &more.inputs(&path, &text, &()).unwrap().by_layer["h.0.attn.c_attn"];
+    let (weights, _) = gpt2_model::load(&path, &Device::default()).unwrap();
+    let weights: Vec<f32> = weights.h[0].attn.c_attn.weight.val().into_data().iter().collect();
+    let score = |place: &usize| -> f64 {
+        let heard: f64 = inputs.chunks(16).map(|it| f64::from(it[place / 48]).powi(2)).sum();
+        f64::from(weights[*place]).powi(2) * heard
+    };
+    let mut expected: Vec<usize> = (0..16 * 48).collect();
+    expected.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    expected.truncate(48);
+    expected.sort_unstable();
+    outliers.sort_unstable();
+    assert_eq!(outliers, expected);
+    assert!(expected.iter().any(|it| it / 48 == 3), "the loud input, though its weights are small");
+
+    let fisher = r#"budget = 1.0
+windows = 2
+split = { selection = { kind = "fisher", ratio = 0.125 } }"#;
+    let report = parse(fisher).run(&path, None, Some(&text), &()).unwrap();
+    assert!(report.layers.iter().all(|it| (it.density - 0.125).abs() < 1e-12));
+    let alone = parse(fisher).run(&path, None, None, &()).unwrap_err().to_string();
+    assert!(
+        alone.ends_with("`fisher` needs the Fisher information, which was not given"),
+        "{alone}"
+    );
 
     let alone = more.run(&path, None, None, &()).unwrap_err().to_string();
     let expected = "tensor `h.0.attn.c_attn.weight`: `hessian` needs the diagonal of the Hessian, which was not given";

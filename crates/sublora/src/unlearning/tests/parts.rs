@@ -7,10 +7,11 @@ use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy, logits};
 use ortho_linear::{Alpha, AnyBase, AnySelection, Construction, MemoryDelta, SplitConfig};
 
-use super::super::exam::{Padded, value_nats};
+use super::super::exam::{Exam, HeldOut, value_nats};
 use super::super::facts::{Facts, Sentence};
-use super::super::layers::{Quantized, Splits, layout, stored, values, with_values};
+use super::super::layers::{Quantized, Splits, stored, values, with_values};
 use super::*;
+use crate::fisher::linear_layers;
 use crate::spec::arrange;
 use crate::subspace::flat_gradient;
 use crate::train::Batch;
@@ -86,6 +87,31 @@ fn losses_of_values_are_those_of_a_softmax() {
     assert!((known.recall - recalled as f64 / 70.0).abs() < 1e-12);
 }
 
+#[test]
+fn no_document_of_the_exam_chooses_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (corpus, tokenizer) = (text(dir.path()), bytes());
+    let file = corpus.split(Split::Val);
+    let [exam, checkpoints] = [HeldOut::Exam, HeldOut::Checkpoints].map(|it| it.documents(file));
+    let mut all: Vec<u64> = exam.iter().chain(&checkpoints).copied().collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..file.documents().len()).collect::<Vec<_>>());
+
+    let facts = Facts::new(4, tokenizer.as_ref(), 48, Key::from_seed(1)).unwrap();
+    let length = |&it: &u64| file.documents().get(it).unwrap().tokens.clone().count() as u64;
+    let available: u64 = exam.iter().map(length).sum();
+    for tokens in [1, 100, available / 2, available] {
+        let found = Exam::new(&facts, &corpus, tokens, 24).unwrap().retain_tokens();
+        assert!(tokens <= found && found <= 2 * tokens + 48, "{tokens} {found}");
+    }
+    let error = Exam::new(&facts, &corpus, available + 1, 24).err().unwrap().to_string();
+    let expected = format!(
+        "`retain_tokens` is {}, expected at most {available}, the tokens of half of the held-out documents",
+        available + 1
+    );
+    assert_eq!(error, expected);
+}
+
 fn change(ratio: f64) -> SplitConfig {
     let selection = AnySelection::from(MemoryDelta { ratio, ..MemoryDelta::default() });
     SplitConfig {
@@ -135,9 +161,8 @@ fn weights_are_put_where_they_were_read() {
     assert_eq!(kept, gpt2_model::read(&model(1), |name| name == "wte.weight").unwrap());
 }
 
-/// Half a step is the least that counts.
 #[test]
-fn what_stays_within_half_a_step_has_not_moved() {
+fn what_keeps_its_code_has_not_moved() {
     let rule = SplitConfig::default();
     let layers = stored(&model(1), &rule).unwrap();
     let nudged = |factor: f32| {
@@ -151,7 +176,7 @@ fn what_stays_within_half_a_step_has_not_moved() {
     };
     let moved = |kind: AnyBase, factor| {
         let quantized = |layers: &[_]| Quantized::new(layers, kind.as_dyn()).unwrap();
-        quantized(&nudged(factor)).moved(&quantized(&layers))
+        quantized(&nudged(factor)).moved(&quantized(&layers)).unwrap()
     };
     let int4 = || AnyBase::from(ortho_linear::Int4::default());
     let int8 = || AnyBase::from(ortho_linear::Int8::default());
@@ -178,7 +203,7 @@ fn fisher_information_is_a_mean_over_samples() {
         ..Gpt2Config::default()
     };
     let model = PlainGpt2::random(&config, Key::from_seed(1), &device).unwrap();
-    let layout = layout(&model).unwrap();
+    let layout = linear_layers(&model).unwrap();
     let model = arrange(model, &layout);
     let facts = Facts::new(2, bytes().as_ref(), 48, Key::from_seed(1)).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -191,8 +216,12 @@ fn fisher_information_is_a_mean_over_samples() {
         flat.into_iter().map(|it| f64::from(it).powi(2)).collect()
     };
     let of_fact = |it: &Sentence| {
-        let Padded { tokens, targets, .. } = Padded::whole([it].into_iter(), &device);
-        let hidden = model.hidden(tokens).squeeze_dim::<2>(0);
+        let x: Vec<i64> = it.tokens.iter().map(|&it| it.into()).collect();
+        let last = x.len() - 1;
+        let tokens = |range: std::ops::Range<usize>| TensorData::new(x[range].to_vec(), [last]);
+        let input = Tensor::<1, Int>::from_data(tokens(0..last), &device).unsqueeze();
+        let targets = Tensor::from_data(tokens(1..last + 1), &Device::default());
+        let hidden = model.hidden(input).squeeze_dim::<2>(0);
         squares(cross_entropy(&model.head_factors(hidden), &targets))
     };
     let [a, b] = [0, 1].map(|place| of_fact(&facts.statements[place]));

@@ -1,0 +1,66 @@
+//! What a seed compares: a model before and after it was taught.
+
+use burn::module::Module;
+use gpt2_model::PlainGpt2;
+use ortho_linear::{Alpha, AnySelection, Construction, SplitConfig};
+
+use super::exam::Exam;
+use super::layers::{Layer, Splits, stored, values, with_values};
+use super::record::Measures;
+use crate::Error;
+
+/// The base beside what it was taught, both as stored.
+pub(super) struct Pair<'a> {
+    pub(super) rule: SplitConfig,
+    pub(super) exam: Exam<'a>,
+    /// For what is not a linear layer, and never trained.
+    model: PlainGpt2,
+    pub(super) before: Vec<Layer>,
+    pub(super) after: Vec<Layer>,
+    pub(super) pretrained: Measures,
+    pub(super) memorized: Measures,
+    /// Of the layers of `after`, if a selection asks for it.
+    fisher: Option<Vec<Vec<f32>>>,
+}
+
+impl<'a> Pair<'a> {
+    pub(super) fn new(
+        rule: SplitConfig,
+        exam: Exam<'a>,
+        base: &PlainGpt2,
+        memorized: &PlainGpt2,
+        fisher: Option<Vec<Vec<f32>>>,
+    ) -> Result<Self, Error> {
+        let (before, after) = (stored(base, &rule)?, stored(memorized, &rule)?);
+        let model = base.valid();
+        let ask = |layers: &[Layer]| exam.take(&with_values(&model, layers, values(layers)));
+        let (pretrained, memorized) = (ask(&before)?, ask(&after)?);
+        Ok(Self { rule, exam, model, before, after, pretrained, memorized, fisher })
+    }
+
+    pub(super) fn ask(&self, values: Vec<Vec<f32>>) -> Result<Measures, Error> {
+        self.exam.take(&with_values(&self.model, &self.after, values))
+    }
+
+    /// What fine-tuning changed on a mask, by a selection for each layer.
+    pub(super) fn split(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
+        let rule = |layer: &Layer| self.rule_of(selection(&layer.name));
+        Splits::new(&self.before, &self.after, self.fisher.as_deref(), rule)
+    }
+
+    /// Nothing yet on a mask of the base.
+    pub(super) fn empty(&self, selection: impl Fn(&str) -> AnySelection) -> Result<Splits, Error> {
+        let rule = |layer: &Layer| self.rule_of(selection(&layer.name));
+        Splits::new(&self.before, &self.before, None, rule)
+    }
+
+    fn rule_of(&self, selection: AnySelection) -> SplitConfig {
+        let (construction, selection) = (Construction::Delta, Some(selection));
+        SplitConfig { construction, selection, ..self.rule.clone() }
+    }
+
+    pub(super) fn at(&self, splits: &Splits, alpha: Alpha) -> Result<Measures, Error> {
+        // The same bits: that is verified when a split is made.
+        if alpha == Alpha::STORED { Ok(self.memorized) } else { self.ask(splits.at(alpha)) }
+    }
+}
