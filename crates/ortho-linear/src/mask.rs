@@ -3,7 +3,7 @@
 use counter_rng::Key;
 use rayon::prelude::*;
 
-use crate::matrix::{energy, numel};
+use crate::matrix::numel;
 use crate::{Matrix, OrthoError, Scope};
 
 /// Places of a matrix `[d_in, d_out]`, rising, in row-major order.
@@ -95,18 +95,6 @@ impl Mask {
     pub fn density(&self) -> f64 {
         self.places.len() as f64 / (self.shape[0] * self.shape[1]) as f64
     }
-
-    /// $\sum_{M} x^2 / \sum x^2$ of values in this shape: how much of a change is on the mask. 0 if all
-    /// values are zero.
-    ///
-    /// # Errors
-    /// [`OrthoError::ShapeMismatch`].
-    pub fn share_of_energy(&self, values: Matrix<'_>) -> Result<f64, OrthoError> {
-        crate::matrix::check_shape("the matrix", values.shape(), self.shape)?;
-        let inside = energy(self.places.iter().map(|&place| values.values()[place as usize]));
-        let whole = energy(values.values().iter().copied());
-        Ok(if inside == 0.0 { 0.0 } else { inside / whole })
-    }
 }
 
 /// $k$ of `numel` values.
@@ -160,13 +148,5 @@ mod tests {
         assert_eq!(error(vec![1, 1]), OrthoError::Mask { place: 1, previous: Some(1), numel: 4 });
         assert_eq!(error(vec![2, 1]), OrthoError::Mask { place: 1, previous: Some(2), numel: 4 });
         assert_eq!(Mask::new(vec![0, 3], [2, 2]).unwrap().density(), 0.5);
-    }
-
-    #[test]
-    fn energy_on_the_mask() {
-        let mask = Mask::new(vec![1, 2], [2, 2]).unwrap();
-        let share = |values: &[f32]| mask.share_of_energy(Matrix::new(values, [2, 2]).unwrap());
-        assert_eq!(share(&[1.0, 2.0, -3.0, 1.0]), Ok(13.0 / 15.0));
-        assert_eq!(share(&[0.0; 4]), Ok(0.0));
     }
 }

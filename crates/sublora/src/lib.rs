@@ -35,6 +35,7 @@ mod sweep;
 mod sweep_report;
 mod train;
 pub mod unlearning;
+mod vocabulary;
 
 // The families of methods and the text side, for whoever lists or builds them.
 pub use {

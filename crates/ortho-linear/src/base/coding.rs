@@ -186,7 +186,7 @@ impl TryFrom<u8> for CodeWidth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RangeRule {
-    /// The greatest code is the largest magnitude, the scale rounded up to fp16: nothing is clipped.
+    /// The greatest code is the largest magnitude: nothing is clipped.
     #[default]
     Absmax,
     /// The clip of the least squared error, by search.
@@ -219,24 +219,8 @@ pub(crate) fn symmetric(
     };
     let quantizer = quantizer(width, Symmetric {}.into(), range)?;
     let weights = reference.matrix();
-    let mut params = quantizer.fit(weights.values(), weights.shape())?;
-    if rule == RangeRule::Absmax {
-        for it in &mut params {
-            it.scale = rounded_up(it.scale);
-        }
-    }
+    let params = quantizer.fit(weights.values(), weights.shape())?;
     encode(reference, width, &quantizer, params, false)
-}
-
-/// The least number of half precision that is not below `scale`: to the nearest, a small one could lose a
-/// tenth, and the largest weights were clipped.
-fn rounded_up(scale: f32) -> f32 {
-    let nearest = f16::from_f32(scale);
-    if nearest.to_f32() >= scale {
-        nearest.to_f32()
-    } else {
-        f16::from_bits(nearest.to_bits() + 1).to_f32()
-    }
 }
 
 /// Symmetric codes of which the greatest stands for the threshold of each output channel.
@@ -263,6 +247,19 @@ pub(crate) fn affine(
     encode(reference, width, &quantizer, params.concat(), true)
 }
 
+/// `params` in half precision, with a scale that is the nearest, unless the ends of the codes move inwards by more
+/// than half a step: where the type is coarse, that would clip. Then it is the next.
+fn in_half(params: Params, codes: &Codes) -> Params {
+    let half = Half::F16.params(params);
+    let (first, last) = codes.ends();
+    let steps = (first - params.zero_point).abs().max((last - params.zero_point).abs()) as f32;
+    if params.scale * steps <= half.scale * (steps + 0.5) {
+        return half;
+    }
+    let next = f16::from_bits(f16::from_f32(half.scale).to_bits() + 1);
+    Params { scale: next.to_f32(), ..half }
+}
+
 /// The values of codes under scales that are stored in half precision.
 fn encode(
     reference: &Reference,
@@ -273,10 +270,10 @@ fn encode(
 ) -> Result<Base, OrthoError> {
     let weights = reference.matrix();
     let shape @ [d_in, d_out] = weights.shape();
-    let params: Vec<Params> = params.into_iter().map(|it| Half::F16.params(it)).collect();
+    let codes = codes(width, zero_points)?;
+    let params: Vec<Params> = params.into_iter().map(|it| in_half(it, &codes)).collect();
     let mut values = vec![0.0; weights.values().len()];
     quantizer.fake_quantize_into(weights.values(), shape, &params, &mut values)?;
-    let codes = codes(width, zero_points)?;
     let channel = |params: &Params| ChannelCoding::coded(width, &codes, *params);
     // As many as the codes of a channel with an input for each output.
     let zero_point_bytes = if zero_points { width.bytes(d_out) } else { 0 };

@@ -3,7 +3,7 @@
 //! # Definition
 //! Integers from -7 to 7 with a scale for each output channel, $b = q s$: $s = \max |w| / 7$ (`absmax`),
 //! or that of the least squared error (`mse`). One rule, never the smaller one of two. Scales are
-//! fp16, that of `absmax` rounded up and so the least that clips nothing.
+//! fp16, rounded up where the nearest would clip by more than half a step.
 //!
 //! # Reference
 //! The grid is [`quantizers::Symmetric`], the search [`quantizers::Mse`].

@@ -3,7 +3,7 @@
 //! # Definition
 //! Integers from -127 to 127 with a scale for each output channel, $b = q s$: $s = \max |w| / 127$ (`absmax`),
 //! or that of the least squared error (`mse`). One rule, never the smaller one of two. Scales are
-//! fp16, that of `absmax` rounded up and so the least that clips nothing.
+//! fp16, rounded up where the nearest would clip by more than half a step.
 //!
 //! # Reference
 //! The grid is [`quantizers::Symmetric`], the search [`quantizers::Mse`].
@@ -44,9 +44,8 @@ mod tests {
         let weights = Matrix::new(&values, [2, 2]).unwrap();
         let base =
             Int8::default().encode(&Reference::cast(weights, Storage::F32).unwrap()).unwrap();
-        // -.023 is -1.47 steps. .5 / 127 is 1032.06 steps of 2^-18, rounded up to 1033:
-        // .5 is 126.88 steps.
-        let scale = 1_033.0 * 2.0_f32.powi(-18);
+        // -.023 is -1.47 steps. .5 / 127 is 1032.06 steps of 2^-18, rounded to 1032.
+        let scale = 1_032.0 * 2.0_f32.powi(-18);
         assert_eq!(base.matrix().values(), [1.984_375, 127.0 * scale, -0.015_625, 0.0]);
         assert_eq!(base.bytes(), 4 + 2 * 2);
         let ends = base.channels()[0];

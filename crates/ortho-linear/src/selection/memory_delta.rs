@@ -3,7 +3,7 @@
 //! # Definition
 //! The $k$ places with the largest $|w - w_0|$, where $w_0$ is the weight before fine-tuning. With
 //! [`Split::delta`](crate::Split::delta), $\alpha = 0$ undoes these changes and no others: what was changed
-//! off the mask stays in the base. [`Mask::share_of_energy`] of $W - W_0$ says how much that is.
+//! off the mask stays in the base. [`Change::captured`](crate::Change::captured) says how much that is.
 //!
 //! # Reference
 //! Task arithmetic (G. Ilharco et al., ICLR 2023, arXiv:2212.04089), on a mask.

@@ -8,7 +8,7 @@ use corpus::Corpus;
 use gpt2_model::{CheckpointError, Gpt2Config};
 use ortho_linear::{Alpha, FILE_NAME, OrthoCheckpoint, OrthoFileError, OrthoGpt2, Streams};
 
-use super::check_vocabulary;
+use crate::vocabulary::check_vocabulary;
 use crate::{Error, generate};
 
 /// What [`OrthoDiagnosis::split_gpt2`](super::OrthoDiagnosis::split_gpt2) wrote, at alpha 1 until it is set.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use corpus::Corpus;
 use counter_rng::Key;
-use gpt2_model::PlainGpt2;
+use gpt2_model::{Gpt2Config, PlainGpt2};
 use ortho_linear::{
     Alpha, AnyBase, FILE_NAME, Matrix, OrthoCheckpoint, Reference, Split, SplitConfig, Storage,
 };

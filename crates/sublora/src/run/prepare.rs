@@ -1,7 +1,6 @@
 //! What a run starts from: shape, base, adapters, projector, windows.
 
 use std::convert::Infallible;
-use std::path::Path;
 
 use adapters::LoraGpt2;
 use burn::module::Module;
@@ -16,6 +15,7 @@ use crate::config::{BaseConfig, TrainConfig};
 use crate::spec::{BaseIdentity, Spec};
 use crate::subspace::Subspace;
 use crate::train::{CrossEntropy, Data, Direct, InSubspace, Parameters, Trainer};
+use crate::vocabulary::check_vocabulary;
 
 /// A model ready to be trained.
 pub(super) struct Prepared {
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
             }
         };
         if let BaseConfig::Checkpoint { path } = &self.config.base {
-            check_vocabulary(path, &shape, vocab as usize)?;
+            check_vocabulary(path, &shape, self.corpus)?;
         }
         self.config.validate_for(&shape, vocab)?;
         Ok(shape)
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
             return Ok(self.config.model.shape(vocab)?);
         };
         let shape = gpt2_model::read_config(path)?;
-        check_vocabulary(path, &shape, vocab)?;
+        check_vocabulary(path, &shape, self.corpus)?;
         Ok(shape)
     }
 
@@ -206,14 +206,4 @@ impl<'a> Run<'a> {
         let enough = val.len() >= length as u64;
         Ok(if enough { Some(WindowSampler::new(val, length, seed)?) } else { None })
     }
-}
-
-/// Errs unless the checkpoint at `path` knows all tokens of a corpus.
-fn check_vocabulary(path: &Path, shape: &Gpt2Config, vocab: usize) -> Result<(), Error> {
-    let known = shape.vocab_size;
-    if known >= vocab {
-        return Ok(());
-    }
-    let path = path.display();
-    Err(Error::Mismatch(format!("`{path}` knows {known} tokens, the corpus {vocab}")))
 }

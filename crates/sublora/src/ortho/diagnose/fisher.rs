@@ -114,7 +114,8 @@ mod tests {
                 let gradient = (loss(&after, row) - loss(&before, row)) / (2.0 * f64::from(step));
                 gradient.powi(2)
             };
-            let (expected, found) = ((square(0) + square(1)) / 2.0, f64::from(found[layer][place]));
+            let (expected, found) =
+                (f64::midpoint(square(0), square(1)), f64::from(found[layer][place]));
             assert!((found - expected).abs() < 0.05 * expected + 1e-5, "{found} {expected}");
         }
         settings.window = 1;

@@ -13,7 +13,7 @@ use gpt2_model::{DeviceError, Gpt2Config, LinearLayer, host};
 use serde::{Deserialize, Serialize};
 
 use super::{DiagnoseError, OrthoDiagnosis};
-use crate::ortho::check_vocabulary;
+use crate::vocabulary::check_vocabulary;
 use crate::{Error, Progress};
 
 /// A text, and where the model reads it.
