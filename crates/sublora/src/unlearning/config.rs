@@ -20,7 +20,8 @@ pub struct UnlearningConfig {
     pub base: BaseConfig,
     /// Facts in the forget set.
     pub facts: usize,
-    /// Held-out tokens that losses on text are measured on, at least.
+    /// Held-out tokens that losses on text are measured on, at least: of every other document of the validation
+    /// split. Those between choose the steps of the trainings.
     pub retain_tokens: u64,
     /// From $M_0$ to $M_1$.
     pub memorize: Teaching,
