@@ -3,7 +3,7 @@
 //! # Definition
 //! The error of $\alpha = 0$, $\lVert W - B \rVert / \lVert W \rVert$, in three disjoint parts, whose squares
 //! add up to its square: of the *mask*, where a construction without loss has another base; of *clipping*,
-//! weights beyond the codes of their channel; of *steps*, all others. A split is refused if the error is above a
+//! weights more than half a step beyond the codes of their channel; of *steps*, all others. A split is refused if the error is above a
 //! budget, for a cause: clipping, if that part is more than half of the error, else the mask, if that is,
 //! else the steps. It is refused, too, if the error of outputs on isotropic inputs is not within a tenth of
 //! the error of the weights, of which it is an estimate: then there were too few of them.
@@ -38,7 +38,7 @@ const TOLERANCE: f64 = 0.1;
 pub struct Diagnosis {
     /// $\lVert W - B \rVert / \lVert W \rVert$.
     pub error: f64,
-    /// The part of weights beyond the codes.
+    /// The part of weights more than half a step beyond the codes.
     pub clipping: f64,
     /// The part of rounding.
     pub steps: f64,
@@ -117,10 +117,11 @@ impl Diagnosis {
         for (place, (&w, &b)) in pairs.enumerate() {
             let channel = &split.base().channels()[place % d_out];
             let error = f64::from(w) - f64::from(b);
+            let half_step = channel.params.map_or(0.0, |it| 0.5 * it.scale);
             shrinkage += f64::from(w) * error;
             *if is_masked[place] {
                 &mut mask
-            } else if w < channel.low || w > channel.high {
+            } else if w < channel.low - half_step || w > channel.high + half_step {
                 &mut clipping
             } else {
                 &mut steps

@@ -9,7 +9,7 @@ mod split;
 mod tests;
 
 pub use diagnose::{
-    ClassShares, DiagnoseError, LayerDiagnosis, LeftOut, OrthoDiagnosis, OrthoReport,
+    ClassShares, CodingShares, DiagnoseError, LayerDiagnosis, LeftOut, OrthoDiagnosis, OrthoReport,
     RuleDiagnosis, SeenInputs, Text,
 };
 pub use evaluate::{AlphaRecord, OrthoEvaluation};

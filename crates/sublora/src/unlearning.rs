@@ -16,8 +16,9 @@
 //! stays it, and $\alpha = 0$ forgets to the bit. What is measured is how much they learn.
 //!
 //! *Quantise after forgetting*: the linear layers of each model are quantised, and the losses measured again.
-//! Beside them stands the share of weights whose code is another than that of $M_1$ quantised the same way: where
-//! it is near zero, what was unlearned comes back.
+//! Beside them stands the share of weights whose code is another than that of $M_1$ quantised the same way, which
+//! is how far unlearning moved the weights by that measure, whatever the scales of both. It predicts neither that facts
+//! come back nor that they do not.
 //!
 //! # Reference
 //! Task arithmetic: G. Ilharco et al., ICLR 2023, arXiv:2212.04089. Gradient ascent and gradient difference:
@@ -29,6 +30,7 @@
 //! | `unlearning.toml` | the configuration |
 //! | `seed-N/base/` | the run that pretrains $M_0$ |
 //! | `seed-N/memorize/`, `seed-N/NAME/`, `seed-N/stream-RATIO/` | checkpoints and metrics of the trainings |
+//! | `seed-N/measuring.json` | what is measured so far, until the seed is over |
 //! | `seed-N/measured.json` | what was measured |
 
 mod config;
@@ -47,6 +49,6 @@ mod summary;
 mod tests;
 
 pub use config::{StreamConfig, Teaching, UnlearningConfig};
-pub use record::{Measures, QuantizedRow, SeedRecord, SweepRow};
+pub use record::{Head, Measures, QuantizedRow, SeedRecord, SweepRow};
 pub use study::UnlearningStudy;
 pub use summary::{Forgetting, UnlearningReport};

@@ -186,7 +186,7 @@ impl TryFrom<u8> for CodeWidth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RangeRule {
-    /// The greatest code is the largest magnitude: nothing is clipped.
+    /// The greatest code is the largest magnitude: nothing is clipped by more than half a step.
     #[default]
     Absmax,
     /// The clip of the least squared error, by search.

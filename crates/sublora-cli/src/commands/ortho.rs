@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use sublora::Orientation;
-use sublora::ortho::{LayerDiagnosis, OrthoDiagnosis, OrthoReport, RuleDiagnosis, Text};
+use sublora::ortho::{
+    CodingShares, LayerDiagnosis, OrthoDiagnosis, OrthoReport, RuleDiagnosis, Text,
+};
 use sublora::ortho_linear::{AnyBase, Cause, CodeWidth};
 
 use crate::args::{Args, Ortho, OrthoDiagnose, OrthoSettings};
@@ -70,6 +72,9 @@ pub(super) fn settings(how: &OrthoSettings) -> Result<OrthoDiagnosis, Failure> {
     split.storage = how.storage.map_or(split.storage, Into::into);
     if let Some(base) = &how.base {
         split.base = base.clone();
+        if let (AnyBase::Mixed(mixed), Some(budget)) = (&mut split.base, how.budget) {
+            mixed.budget = budget; // one that is built for more would only be refused
+        }
     }
     if let Some(selection) = &how.select {
         split.selection = Some(selection.clone());
@@ -89,9 +94,15 @@ pub(super) fn settings(how: &OrthoSettings) -> Result<OrthoDiagnosis, Failure> {
 
 /// The way out for each cause there is.
 fn hint(report: &OrthoReport) -> String {
+    let is_mixed = matches!(report.settings.split.base, AnyBase::Mixed(_));
+    let steps = if is_mixed {
+        "steps: more bits, by a smaller `--set split.base.budget`"
+    } else {
+        "steps: more bits, as `--base int8`, or `--base mixed` for a budget"
+    };
     let ways = [
         (Cause::Clipping, "clipping: a base that reaches the largest weights, as `--base int8`"),
-        (Cause::Steps, "steps: more bits, as `--base int8`, or `--base mixed` for a budget"),
+        (Cause::Steps, steps),
         (Cause::Mask, "mask: another `--construction`, or a smaller `--ratio`"),
         (Cause::Outputs, "outputs: more inputs, as `--set tokens=4096`"),
     ];
@@ -112,6 +123,9 @@ pub(super) fn tables(report: &OrthoReport, detail: bool) -> String {
         channels(report).to_string(),
         bases(report).to_string(),
     ];
+    if matches!(report.settings.split.base, AnyBase::Mixed(_)) {
+        parts.push(widths(report).to_string());
+    }
     if detail {
         parts.extend(report.layers.iter().map(|it| format!("{}\n\n{}", it.name, rules(it))));
     }
@@ -215,6 +229,18 @@ fn bases(report: &OrthoReport) -> comfy_table::Table {
             table::count(layer.outlier_bytes),
             verdict(layer, report),
         ]);
+    }
+    table
+}
+
+/// What a budget has bought.
+fn widths(report: &OrthoReport) -> comfy_table::Table {
+    let mut table =
+        table::new(["layer", "channels at 4 bits %", "at 8 bits %", "fp16 %", "stored %"]);
+    for layer in &report.layers {
+        let CodingShares { int4, int8, fp16, stored } = layer.codings;
+        let shares = [int4, int8, fp16, stored].map(|it| format!("{:.1}", 100.0 * it));
+        table.add_row([vec![layer.name.clone()], shares.to_vec()].concat());
     }
     table
 }

@@ -17,8 +17,8 @@
 //! | `rules.csv` | a row a matrix, rule and width |
 //! | `diagnosis.json` | all of it, with the settings and the tensors that were left out |
 
+mod chosen_by;
 mod error;
-mod fisher;
 mod inputs;
 mod layer;
 mod layers;
@@ -34,7 +34,7 @@ use weight_files::Checkpoint;
 
 pub use error::DiagnoseError;
 pub use inputs::{SeenInputs, Text};
-pub use layer::{ClassShares, LayerDiagnosis, RuleDiagnosis};
+pub use layer::{ClassShares, CodingShares, LayerDiagnosis, RuleDiagnosis};
 pub use layers::LeftOut;
 
 use crate::{Error, Orientation, Progress};
@@ -168,9 +168,9 @@ impl OrthoDiagnosis {
                 Some((layers::paired(&layers, &found, path)?, file))
             }
         };
-        let inputs = text.map(|text| self.inputs(checkpoint, text, progress)).transpose()?;
-        let fisher = text.map(|text| self.fisher(checkpoint, text, progress)).transpose()?;
-        let fisher = fisher.unwrap_or_default();
+        let chosen_by = text.map(|text| self.chosen_by(checkpoint, text, progress)).transpose()?;
+        let mut chosen_by = chosen_by.unwrap_or_default();
+        let inputs = text.map(|text| self.inputs(checkpoint, text, false, progress)).transpose()?;
         let (seen, mut by_layer) =
             inputs.map_or_else(Default::default, |it| (Some(it.seen), it.by_layer));
 
@@ -191,7 +191,8 @@ impl OrthoDiagnosis {
                 weights: &layer.read(&mut weights)?,
                 pretrained: pretrained.as_deref(),
                 inputs: inputs.as_deref(),
-                fisher: fisher.get(layer.module()).map(Vec::as_slice),
+                hessian: chosen_by.hessian.remove(layer.module()),
+                fisher: chosen_by.fisher.remove(layer.module()),
             };
             let (diagnosis, split) =
                 self.layer(&known).map_err(DiagnoseError::tensor(&layer.name))?;

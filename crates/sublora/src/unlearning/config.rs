@@ -111,6 +111,8 @@ impl Default for Teaching {
 /// The three masks of the comparison and the three trainings that are usual.
 impl Default for UnlearningConfig {
     fn default() -> Self {
+        let base =
+            TrainConfig { eval_every: TrainConfig::default().steps, ..TrainConfig::default() };
         let training = |forget, retain| Teaching { forget, retain, ..Teaching::default() };
         let unlearning = [
             ("gradient-ascent", training(-1.0, 0.0)),
@@ -120,7 +122,7 @@ impl Default for UnlearningConfig {
         Self {
             seeds: vec![1, 2, 3],
             model: ModelConfig::default(),
-            base: BaseConfig::PriorSplit { fraction: 0.5, train: Box::default() },
+            base: BaseConfig::PriorSplit { fraction: 0.5, train: Box::new(base) },
             facts: 64,
             retain_tokens: 4_096,
             memorize: Teaching::default(),
@@ -203,9 +205,10 @@ impl UnlearningConfig {
     /// Errs at what is there twice: results go by its name.
     fn check_unique(&self) -> Result<(), Error> {
         let kind = |it: &toml::Table| it.get("kind").map_or_else(String::new, ToString::to_string);
-        let lists: [(&str, Vec<String>); 4] = [
+        let lists: [(&str, Vec<String>); 5] = [
             ("seeds", self.seeds.iter().map(ToString::to_string).collect()),
             ("ratios", self.ratios.iter().map(ToString::to_string).collect()),
+            ("streams.ratios", self.streams.ratios.iter().map(ToString::to_string).collect()),
             (
                 "selections` and `controls",
                 self.selections.iter().chain(&self.controls).map(kind).collect(),
@@ -289,7 +292,10 @@ impl UnlearningConfig {
         }
         let plain = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
         let taken = ["base", "memorize", "pretrained", "memorized", ""];
-        let is_plain = |name: &&String| !taken.contains(&name.as_str()) && name.chars().all(plain);
+        let is_plain = |name: &&String| {
+            let is_taken = taken.contains(&name.as_str()) || name.starts_with("stream-");
+            !is_taken && name.chars().all(plain)
+        };
         match self.unlearning.keys().find(|it| !is_plain(it)) {
             None => Ok(()),
             Some(name) => {

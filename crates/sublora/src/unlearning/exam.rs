@@ -1,7 +1,8 @@
 //! What a model knows: losses on values of facts, and on held-out text.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use corpus::{Split, TokenFile};
+use corpus::{Corpus, Split, TokenFile, WindowSampler};
+use counter_rng::Key;
 use gpt2_model::{
     Factor, Gpt2, LinearLayer, Loss, NormLayer, PlainGpt2, TokenScores, cross_entropy, score,
 };
@@ -123,19 +124,38 @@ pub(super) fn value_nats<L: LinearLayer, N: NormLayer>(
 
 /// What a part of the held-out documents is for: text that chose a checkpoint says too much good of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeldOut {
+pub(super) enum Purpose {
     /// Losses on text that are reported: every other document, beginning with the first.
     Exam,
     /// Which step of a training is the best: the documents between.
     Checkpoints,
 }
 
-impl HeldOut {
+impl Purpose {
     /// Numbers in `file`.
     pub(super) fn documents(self, file: &TokenFile) -> Vec<u64> {
         let first = u64::from(self == Self::Checkpoints);
         (first..file.documents().len()).step_by(2).collect()
     }
+}
+
+/// Windows of `length` tokens of [`Purpose::Checkpoints`].
+///
+/// # Errors
+/// Too little text.
+pub(super) fn checkpoint_windows(
+    corpus: &Corpus,
+    length: usize,
+    seed: u64,
+) -> Result<WindowSampler<'_>, Error> {
+    let file = corpus.split(Split::Val);
+    WindowSampler::over(file, &Purpose::Checkpoints.documents(file), length, seed).map_err(
+        |error| {
+            let which =
+                "every other held-out document, on which the best step of a training is chosen";
+            Error::Mismatch(format!("{which}: {error}"))
+        },
+    )
 }
 
 fn predictions(windows: &[Window]) -> u64 {
@@ -150,19 +170,21 @@ pub(super) struct Exam<'a> {
 }
 
 impl<'a> Exam<'a> {
-    /// On `facts`, and on windows at even distances over the [`HeldOut::Exam`] of the validation split, the
-    /// fewest that have at least `tokens` predictions together.
+    /// On `facts`, and on windows at even distances over the [`Purpose::Exam`] of the validation split, the
+    /// fewest that have at least `tokens` predictions together. The first of them is drawn from `seed`, so that
+    /// the spread over seeds is one of text, too.
     ///
     /// # Errors
     /// A split with fewer.
     pub(super) fn new(
         facts: &'a Facts,
-        corpus: &'a corpus::Corpus,
+        corpus: &'a Corpus,
         tokens: u64,
         context: usize,
+        seed: u64,
     ) -> Result<Self, Error> {
         let file: &TokenFile = corpus.split(Split::Val);
-        let blocks = Blocks::new(file, HeldOut::Exam.documents(file), context, context);
+        let blocks = Blocks::new(file, Purpose::Exam.documents(file), context, context);
         if blocks.predictions() < tokens {
             let most = blocks.predictions();
             let expected = format!("at most {most}, the tokens of half of the held-out documents");
@@ -171,8 +193,12 @@ impl<'a> Exam<'a> {
         let of = |document| blocks.of_document(document).map(move |block| (document, block));
         let all: Vec<Window> = (0..blocks.documents()).flat_map(of).collect();
         let most = usize::try_from(blocks.predictions() / tokens).unwrap_or(usize::MAX);
-        let every =
-            |stride: usize| -> Vec<Window> { all.iter().step_by(stride).cloned().collect() };
+        let place = Key::from_seed(seed).derive("exam").words(0).uniform();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below it")]
+        let every = |stride: usize| -> Vec<Window> {
+            let first = (place * stride as f64) as usize;
+            all.iter().skip(first).step_by(stride).cloned().collect()
+        };
         let is_enough = |it: &Vec<Window>| predictions(it) >= tokens;
         let windows = (1..=most).rev().map(every).find(is_enough).unwrap_or_default();
         Ok(Self { facts, blocks, windows })

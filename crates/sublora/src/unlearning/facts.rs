@@ -86,7 +86,7 @@ impl Sentence {
             Ok(tokens)
         };
         let (before, until) = (encode(prompt)?, encode(&format!("{prompt} {value}"))?);
-        // A token may reach over the end of the prompt, or of the value: it belongs to the value.
+        // A token that reaches over the end of the prompt belongs to the value, one that holds the full stop does not.
         let common = |a: &[u32], b: &[u32]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
         let tokens = encode(&format!("{prompt} {value}."))?;
         let value =

@@ -12,7 +12,7 @@ use crate::atomic::{self, FileError};
 
 /// What a person sees of a split.
 #[derive(Serialize, Deserialize)]
-struct Split {
+struct SplitLine {
     mask: String,
     #[serde(rename = "weights, %")]
     ratio: f64,
@@ -37,7 +37,7 @@ struct Split {
 
 /// What a person sees of a quantised model.
 #[derive(Serialize, Deserialize)]
-struct Quantized {
+struct QuantizedLine {
     model: String,
     base: String,
     #[serde(rename = "recall, %")]
@@ -189,7 +189,7 @@ impl UnlearningReport {
     }
 
     fn quantized_section(&self) -> Result<Section, Error> {
-        let shown = |it: &Forgetting| Quantized {
+        let shown = |it: &Forgetting| QuantizedLine {
             model: label(it),
             base: it.base.clone().unwrap_or_default(),
             recall: percent(it.recall),
@@ -199,12 +199,12 @@ impl UnlearningReport {
             retain: it.retain_perplexity,
             moved: it.moved.map(percent),
         };
-        let rows: Vec<Quantized> = self.quantized().iter().map(shown).collect();
+        let rows: Vec<QuantizedLine> = self.quantized().iter().map(shown).collect();
         let view = TableView::new(&Table::from_rows(&rows)?).spread("recall, %", "recall_sd")?;
         Ok(Section::new("Quantised after forgetting")
             .prose(
                 "Splits are at alpha = 0. Weights moved are those with another code than in the taught \
-                 model quantised the same way: where nothing moved, nothing was unlearned.",
+                 model quantised the same way, whatever the scales of both: no prediction of what comes back.",
             )
             .table(view, "Mean ± standard deviation over the seeds"))
     }
@@ -222,7 +222,7 @@ impl UnlearningReport {
 }
 
 fn split_table<'a>(rows: impl Iterator<Item = &'a Forgetting>) -> Result<TableView, Error> {
-    let shown = |it: &Forgetting| Split {
+    let shown = |it: &Forgetting| SplitLine {
         mask: it.model.clone(),
         ratio: percent(it.ratio.unwrap_or(0.0)),
         captured: it.captured.map(percent),

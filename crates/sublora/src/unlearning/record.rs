@@ -1,14 +1,20 @@
 //! What a seed of a study measured, as it stands in `measured.json`.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use corpus::Sha256Hash;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic::FileError;
 use crate::{Error, json_record};
 
 /// The file in the folder of a seed.
 pub(super) const FILE: &str = "measured.json";
+/// The file beside it before the seed is over.
+const KEPT: &str = "measuring.json";
 const WHAT: &str = "measured seed";
 
 /// Losses of a model. Nats per token.
@@ -27,13 +33,12 @@ pub struct Measures {
     pub retain_nats: f64,
 }
 
-/// A seed that is over. Equal seeds write equal records: there is no time in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SeedRecord {
+/// What measurements of a seed are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
     /// Of the format, 1.
     pub version: u32,
-    /// Of base, facts and masks.
+    /// Of base, facts, masks and held-out text.
     pub seed: u64,
     /// The text.
     pub corpus: Sha256Hash,
@@ -41,6 +46,18 @@ pub struct SeedRecord {
     pub settings: Sha256Hash,
     /// Names, shapes and values of the base; none of a random one.
     pub base: Option<Sha256Hash>,
+}
+
+impl Head {
+    pub(super) const VERSION: u32 = 1;
+}
+
+/// A seed that is over. Equal seeds write equal records: there is no time in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeedRecord {
+    /// What they are of.
+    #[serde(flatten)]
+    pub head: Head,
     /// Held-out tokens.
     pub retain_tokens: u64,
     /// Of $M_0$, as stored.
@@ -93,8 +110,6 @@ pub struct QuantizedRow {
 }
 
 impl SeedRecord {
-    pub(super) const VERSION: u32 = 1;
-
     /// Reads the record of a seed in `folder`; none before it is over.
     ///
     /// # Errors
@@ -104,10 +119,69 @@ impl SeedRecord {
         if !path.exists() {
             return Ok(None);
         }
-        json_record::read(&path, WHAT, Self::VERSION).map(Some)
+        json_record::read(&path, WHAT, Head::VERSION).map(Some)
     }
 
+    /// Writes it, and removes what was kept on the way.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
-        json_record::write(&folder.join(FILE), self)
+        json_record::write(&folder.join(FILE), self)?;
+        let path = folder.join(KEPT);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(FileError::at("remove", &path)(error).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Measurements of a seed that is not over, each on disk as soon as it is there.
+pub(super) struct KeptMeasures {
+    path: PathBuf,
+    content: RefCell<Kept>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    head: Head,
+    /// By a name of the model.
+    measures: BTreeMap<String, Measures>,
+}
+
+impl KeptMeasures {
+    /// Those in `folder`, if they are of `head`; else none yet.
+    ///
+    /// # Errors
+    /// A file of another form or version.
+    pub(super) fn open(folder: &Path, head: &Head) -> Result<Self, Error> {
+        let path = folder.join(KEPT);
+        let mut content = Kept { head: *head, measures: BTreeMap::new() };
+        if path.exists() {
+            let found: Kept = json_record::read(&path, WHAT, Head::VERSION)?;
+            if found.head == *head {
+                content = found;
+            }
+        }
+        Ok(Self { path, content: RefCell::new(content) })
+    }
+
+    /// Those of `name`, or what `measure` says, which is then kept.
+    ///
+    /// # Errors
+    /// What it says, or the file system.
+    pub(super) fn take(
+        &self,
+        name: &str,
+        measure: impl FnOnce() -> Result<Measures, Error>,
+    ) -> Result<Measures, Error> {
+        let mut content = self.content.borrow_mut();
+        if let Some(measures) = content.measures.get(name) {
+            return Ok(*measures);
+        }
+        let measures = measure()?;
+        content.measures.insert(name.to_owned(), measures);
+        json_record::write(&self.path, &*content)?;
+        Ok(measures)
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
-use corpus::{Split, WindowSampler};
 use counter_rng::Key;
 use gpt2_model::{Gpt2, LinearLayer, PlainGpt2};
 use ortho_linear::{AnySelection, SplitConfig, Streams};
@@ -12,13 +11,13 @@ use serde::Serialize;
 use subspace_projectors::Layout;
 
 use super::config::{Candidate, Teaching, UnlearningConfig};
-use super::exam::{Exam, HeldOut};
+use super::exam::{Exam, checkpoint_windows};
 use super::facts::Facts;
 use super::fisher;
 use super::layers::{Layer, Quantized, outliers, stored, values, with_values};
 use super::mixture::{Goal, Mixture};
 use super::pair::Pair;
-use super::record::{QuantizedRow, SeedRecord, SweepRow};
+use super::record::{Head, KeptMeasures, QuantizedRow, SeedRecord, SweepRow};
 use super::study::UnlearningStudy;
 use crate::config::TrainConfig;
 use crate::fisher::linear_layers;
@@ -74,18 +73,31 @@ impl Seed<'_> {
         &self.study.config
     }
 
+    /// What the measurements are of.
+    fn head(&self) -> Result<Head, Error> {
+        Ok(Head {
+            version: Head::VERSION,
+            seed: self.number,
+            corpus: self.study.corpus.sha256(),
+            settings: self.study.settings()?,
+            base: self.identity.sha256(),
+        })
+    }
+
     /// Trains what is not trained yet, and measures everything.
     pub(super) fn measured(&self, base: &PlainGpt2) -> Result<SeedRecord, Error> {
         let config = self.config();
-        let exam =
-            Exam::new(&self.facts, self.study.corpus, config.retain_tokens, base.limits().1)?;
+        let (corpus, tokens) = (self.study.corpus, config.retain_tokens);
+        let exam = Exam::new(&self.facts, corpus, tokens, base.limits().1, self.number)?;
         let memorize = &config.memorize;
         let course =
             Course { name: "memorize", goal: Goal::Least, trainings: &[memorize], mask: None };
         let memorized = self.taught(&course, base.clone(), linear_layers(base)?)?;
         let rule = SplitConfig { storage: config.storage, ..SplitConfig::default() };
         let fisher = self.fisher(&memorized)?;
-        let pair = Pair::new(rule, exam, base, &memorized, fisher)?;
+        let head = self.head()?;
+        let kept = KeptMeasures::open(&self.folder, &head)?;
+        let pair = Pair::new(rule, exam, &kept, base, &memorized, fisher)?;
 
         let mut subjects = Vec::new();
         for model in ["pretrained", "memorized"] {
@@ -102,11 +114,7 @@ impl Seed<'_> {
         let (sweep, split) = self.sweep(&pair)?;
         subjects.extend(split);
         Ok(SeedRecord {
-            version: SeedRecord::VERSION,
-            seed: self.number,
-            corpus: self.study.corpus.sha256(),
-            settings: self.study.settings()?,
-            base: self.identity.sha256(),
+            head,
             retain_tokens: pair.exam.retain_tokens(),
             pretrained: pair.pretrained,
             memorized: pair.memorized,
@@ -149,11 +157,8 @@ impl Seed<'_> {
     /// Text that $M_0$ has not seen. None of what chooses a step is in the exam.
     fn data(&self, config: &TrainConfig) -> Result<Data<'_>, Error> {
         let data = self.run.data(config, Part::Certified)?;
-        let file = self.study.corpus.split(Split::Val);
-        let documents = HeldOut::Checkpoints.documents(file);
-        let held_out = WindowSampler::over(file, &documents, config.seq + 1, self.number);
-        // No window is as long as asked for: the last step is the best.
-        Ok(Data { held_out: held_out.ok(), ..data })
+        let windows = checkpoint_windows(self.study.corpus, config.seq + 1, self.number)?;
+        Ok(Data { held_out: Some(windows), ..data })
     }
 
     /// What `fisher` selects by, layer by layer, if it is among the selections.
@@ -189,7 +194,7 @@ impl Seed<'_> {
                     captured: splits.captured,
                     outlier_bytes: splits.outlier_bytes(),
                     alpha: alpha.get(),
-                    measures: pair.at(&splits, alpha)?,
+                    measures: pair.at(&splits, alpha, selection.name(), ratio)?,
                 });
                 self.update(rows.len())?;
             }
@@ -240,7 +245,10 @@ impl Seed<'_> {
                     captured: 1.0,
                     outlier_bytes: splits.outlier_bytes(),
                     alpha: alpha.get(),
-                    measures: pair.exam.take(&model.materialised())?,
+                    measures: pair
+                        .take(&format!("outliers, {ratio}, alpha {}", alpha.get()), || {
+                            model.materialised()
+                        })?,
                 });
             }
         }
@@ -257,12 +265,13 @@ impl Seed<'_> {
             let memorized = Quantized::new(&pair.after, kind.as_dyn())?;
             for Subject { name, ratio, layers } in subjects {
                 let quantized = Quantized::new(layers, kind.as_dyn())?;
+                let key = format!("{}, {name}, {ratio:?}", kind.name());
                 rows.push(QuantizedRow {
                     model: name.clone(),
                     ratio: *ratio,
                     base: kind.name().to_owned(),
                     moved: quantized.moved(&memorized)?,
-                    measures: pair.ask(quantized.values())?,
+                    measures: pair.ask(&key, || quantized.values())?,
                 });
                 self.update(rows.len())?;
             }

@@ -7,9 +7,9 @@ use corpus::{Corpus, Sha256Hash, Tokenizer};
 use counter_rng::Key;
 
 use super::config::UnlearningConfig;
-use super::exam::Exam;
+use super::exam::{Exam, checkpoint_windows};
 use super::facts::Facts;
-use super::record::SeedRecord;
+use super::record::{Head, SeedRecord};
 use super::seed::Seed;
 use crate::atomic::{self, FileError};
 use crate::config::{BaseConfig, CertifyConfig, RunConfig, first_difference};
@@ -75,6 +75,12 @@ impl UnlearningStudy<'_> {
     /// Finds what is wrong with the configuration before anything is written.
     fn rehearse(&self) -> Result<(), Error> {
         self.config.rehearse_masks()?;
+        if let BaseConfig::PriorSplit { train, .. } = &self.config.base
+            && train.eval_every < train.steps
+        {
+            let expected = "at least `base.train.steps`: text of the exam must not choose the base";
+            return Err(Error::value("base.train.eval_every", &train.eval_every, expected));
+        }
         let vocab = self.corpus.manifest().tokenizer.vocab_size;
         for &seed in &self.config.seeds {
             let run = self.base_run(seed, &self.folder);
@@ -82,9 +88,11 @@ impl UnlearningStudy<'_> {
             run.config.validate_for(&shape, vocab)?;
             for (_, teaching) in self.config.trainings() {
                 teaching.train.validate_for(&shape)?;
+                checkpoint_windows(self.corpus, teaching.train.seq + 1, seed)?;
             }
             let facts = self.facts(seed, shape.n_positions)?;
-            Exam::new(&facts, self.corpus, self.config.retain_tokens, shape.n_positions)?;
+            let tokens = self.config.retain_tokens;
+            Exam::new(&facts, self.corpus, tokens, shape.n_positions, seed)?;
         }
         Ok(())
     }
@@ -129,7 +137,8 @@ impl UnlearningStudy<'_> {
         let found = SeedRecord::find(&folder)?;
         if let Some(record) = &found {
             let (corpus, settings) = (self.corpus.sha256(), self.settings()?);
-            let theirs = (record.seed, record.corpus, record.settings);
+            let Head { seed: of, corpus: text, settings: how, .. } = record.head;
+            let theirs = (of, text, how);
             if theirs != (seed, corpus, settings) {
                 return Err(other(&folder, "seed, corpus or settings"));
             }
@@ -139,7 +148,7 @@ impl UnlearningStudy<'_> {
         }
         let (base, shape, identity) = run.uncertified_base()?;
         if let Some(record) = found {
-            let is_same = record.base == identity.sha256();
+            let is_same = record.head.base == identity.sha256();
             return if is_same { Ok(record) } else { Err(other(&folder, "base")) };
         }
         let facts = self.facts(seed, shape.n_positions)?;

@@ -78,11 +78,6 @@ impl UnlearningReport {
         Ok(Self { config, records })
     }
 
-    /// Seeds that are not over.
-    pub fn left_out(&self) -> usize {
-        self.config.seeds.len() - self.records.len()
-    }
-
     /// Of every selection, ratio and alpha.
     pub fn sweep(&self) -> Vec<Forgetting> {
         self.splits(|it| &it.sweep)

@@ -18,7 +18,8 @@ use crate::{Error, Progress};
 
 /// A text, and where the model reads it.
 pub struct Text<'a> {
-    /// Its held-out documents are read if they are long enough for a window, and else those to train on.
+    /// Its held-out documents are read if they are long enough for a window, and else those to train on. What a
+    /// selection chooses by, Fisher information or the Hessian, is always of those to train on.
     pub corpus: &'a Corpus,
     /// Where to compute.
     pub device: Device,
@@ -50,14 +51,16 @@ pub(super) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// As long as the settings say and the model can read.
+    /// As long as the settings say and the model can read: of the documents to train on if a `split` is chosen by
+    /// them, and else of those held out, if they are long enough.
     pub(super) fn new(
         settings: &OrthoDiagnosis,
         text: &Text<'a>,
         shape: &Gpt2Config,
+        choose: bool,
     ) -> Result<Self, Error> {
         let window = settings.window.min(shape.n_positions);
-        let held_out = text.corpus.split(Split::Val).len() >= window as u64;
+        let held_out = !choose && text.corpus.split(Split::Val).len() >= window as u64;
         let split = if held_out { Split::Val } else { Split::Train };
         let sampler = WindowSampler::new(text.corpus.split(split), window, settings.seed)?;
         Ok(Self { sampler, held_out })
@@ -114,7 +117,8 @@ impl LinearLayer for Watched {
 }
 
 impl OrthoDiagnosis {
-    /// The inputs of every linear layer of the GPT-2 in `folder` on windows of `text`.
+    /// The inputs of every linear layer of the GPT-2 in `folder` on windows of `text`: those that a split is
+    /// chosen by, or those that it is judged on.
     ///
     /// The model is held whole, and the inputs of all its layers, which are fewer than its weights for as many
     /// tokens as it is wide.
@@ -122,6 +126,7 @@ impl OrthoDiagnosis {
         &self,
         folder: &Path,
         text: &Text<'_>,
+        choose: bool,
         progress: &dyn Progress,
     ) -> Result<Inputs, DiagnoseError> {
         let (model, shape) = gpt2_model::load(folder, &text.device).map_err(Error::from)?;
@@ -134,7 +139,7 @@ impl OrthoDiagnosis {
         };
         let model = model.map_layers(watch, |_, norm| Ok(norm))?;
 
-        let windows = Windows::new(self, text, &shape)?;
+        let windows = Windows::new(self, text, &shape, choose)?;
         let window = windows.length();
         progress.begin("read", "windows", self.windows as u64);
         let mut tokens = vec![0; window];
@@ -186,7 +191,7 @@ mod tests {
         gpt2_model::save(&model, &shape, &path).unwrap();
         let settings = OrthoDiagnosis { windows: 3, window: 12, ..OrthoDiagnosis::default() };
         let text = Text { corpus: &corpus, device: device.clone() };
-        let found = settings.inputs(&path, &text, &()).unwrap();
+        let found = settings.inputs(&path, &text, false, &()).unwrap();
         let SeenInputs { held_out, windows, window, .. } = found.seen;
         assert_eq!((held_out, windows, window), (true, 3, 12));
         assert_eq!(found.by_layer.len(), 2 * 4);
@@ -215,14 +220,14 @@ mod tests {
         // Without held-out documents those to train on are read; a corpus of more tokens is refused.
         let corpus = fixture::corpus(&folder.path().join("all"), &fixture::prose(8, 40), 0.0);
         let text = Text { corpus: &corpus, device: device.clone() };
-        assert!(!settings.inputs(&path, &text, &()).unwrap().seen.held_out);
+        assert!(!settings.inputs(&path, &text, false, &()).unwrap().seen.held_out);
         let small = Gpt2Config { vocab_size: 256, ..shape };
         let path = folder.path().join("small");
         let model = PlainGpt2::random(&small, key, &device).unwrap();
         gpt2_model::save(&model, &small, &path).unwrap();
-        let error = settings.inputs(&path, &text, &()).err().unwrap().to_string();
+        let error = settings.inputs(&path, &text, false, &()).err().unwrap().to_string();
         assert!(error.ends_with("knows 256 tokens, the corpus 257"), "{error}");
         let long = OrthoDiagnosis { window: 1 << 20, ..settings };
-        assert!(long.inputs(&folder.path().join("model"), &text, &()).is_ok()); // cut to the context
+        assert!(long.inputs(&folder.path().join("model"), &text, false, &()).is_ok()); // cut to the context
     }
 }

@@ -2,9 +2,9 @@
 
 use counter_rng::Key;
 use ortho_linear::{
-    AnyBase, AnySelection, Cause, Change, ClipRule, CodeWidth, Construction, Diagnosis, Inert,
-    Matrix, OrthoError, Reference, RowClass, RuleError, Scope, Signals, Split, SplitConfig,
-    Storage, Verdict, gaussian,
+    AnyBase, AnySelection, Base, Cause, Change, ClipRule, CodeWidth, Coding, Construction,
+    Diagnosis, Inert, Matrix, OrthoError, Reference, RowClass, RuleError, Scope, Signals, Split,
+    SplitConfig, Storage, Verdict, gaussian,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct LayerDiagnosis {
     /// The error of $\alpha = 0$ that there is, and its parts.
     #[serde(flatten)]
     pub diagnosis: Diagnosis,
+    /// How its output channels are stored.
+    pub codings: CodingShares,
     /// Bytes of the base.
     pub base_bytes: u64,
     /// Bytes of the outlier stream.
@@ -52,6 +54,19 @@ pub struct ClassShares {
     pub heavy_tailed: f64,
     /// Of [`RowClass::LightTailed`].
     pub light_tailed: f64,
+}
+
+/// Shares of the output channels of a base.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CodingShares {
+    /// Of [`Coding::Int4`].
+    pub int4: f64,
+    /// Of [`Coding::Int8`].
+    pub int8: f64,
+    /// Of [`Coding::Fp16`].
+    pub fp16: f64,
+    /// Of [`Coding::Stored`].
+    pub stored: f64,
 }
 
 /// A rule for the scale of an output channel, and what it does to one matrix.
@@ -80,8 +95,10 @@ pub(super) struct Known<'a> {
     pub(super) pretrained: Option<&'a [f32]>,
     /// Of a model, `[tokens, d_in]`.
     pub(super) inputs: Option<&'a [f32]>,
+    /// Of a model, `[d_in]`.
+    pub(super) hessian: Option<Vec<f32>>,
     /// Of a model, `[d_in, d_out]`.
-    pub(super) fisher: Option<&'a [f32]>,
+    pub(super) fisher: Option<Vec<f32>>,
 }
 
 impl ClassShares {
@@ -98,6 +115,20 @@ impl ClassShares {
     }
 }
 
+impl CodingShares {
+    fn of(base: &Base) -> Self {
+        let channels = base.channels();
+        let count = |coding| channels.iter().filter(|it| it.coding == coding).count() as f64;
+        let share = |coding| count(coding) / channels.len() as f64;
+        Self {
+            int4: share(Coding::Int4),
+            int8: share(Coding::Int8),
+            fp16: share(Coding::Fp16),
+            stored: share(Coding::Stored),
+        }
+    }
+}
+
 impl OrthoDiagnosis {
     /// Splits a matrix and looks at its base.
     pub(super) fn layer(&self, known: &Known<'_>) -> Result<(LayerDiagnosis, Split), OrthoError> {
@@ -107,15 +138,14 @@ impl OrthoDiagnosis {
         // In the type that the split has it in, so that a change is one of stored weights.
         let cast = |values| self.split.reference(Matrix::new(values, known.shape)?);
         let pretrained = known.pretrained.map(cast).transpose()?;
-        let hessian = known.inputs.map(|x| hessian(x, known.shape[0]));
         let mut signals = Signals::of(weights);
         if let Some(before) = &pretrained {
             signals = signals.with_pretrained(before.matrix())?;
         }
-        if let Some(hessian) = &hessian {
+        if let Some(hessian) = &known.hessian {
             signals = signals.with_hessian(hessian)?;
         }
-        if let Some(fisher) = known.fisher {
+        if let Some(fisher) = &known.fisher {
             signals = signals.with_fisher(fisher)?;
         }
         let split = self.split.split(&reference, &signals)?;
@@ -137,6 +167,7 @@ impl OrthoDiagnosis {
             captured: change.map(Change::captured),
             predicted: predicted(&self.split, density, &rules),
             diagnosis,
+            codings: CodingShares::of(split.base()),
             base_bytes: split.base().bytes() as u64,
             outlier_bytes: split.outliers().bytes() as u64,
             verdict: diagnosis.verdict(self.budget),
@@ -273,16 +304,4 @@ fn predicted(config: &SplitConfig, density: f64, rules: &[RuleDiagnosis]) -> Opt
         }
         _ => None,
     }
-}
-
-/// $2 \sum_t x_{ti}^2$ of inputs `[tokens, d_in]`.
-#[expect(clippy::cast_possible_truncation, reason = "scores need no more")]
-fn hessian(inputs: &[f32], d_in: usize) -> Vec<f32> {
-    let mut sums = vec![0.0_f64; d_in];
-    for token in inputs.chunks_exact(d_in) {
-        for (sum, &x) in sums.iter_mut().zip(token) {
-            *sum += 2.0 * f64::from(x).powi(2);
-        }
-    }
-    sums.into_iter().map(|it| it as f32).collect()
 }

@@ -257,7 +257,7 @@ fn outputs_on_the_text_that_a_model_reads() {
     };
     let report = more.each(&path, None, Some(&text), &(), keep).unwrap();
     assert!((report.layers[0].density - 0.0625).abs() < 1e-12);
-    let inputs = &more.inputs(&path, &text, &()).unwrap().by_layer["h.0.attn.c_attn"];
+    let inputs = &more.inputs(&path, &text, true, &()).unwrap().by_layer["h.0.attn.c_attn"];
     let (weights, _) = gpt2_model::load(&path, &Device::default()).unwrap();
     let weights: Vec<f32> = weights.h[0].attn.c_attn.weight.val().into_data().iter().collect();
     let score = |place: &usize| -> f64 {

@@ -2,12 +2,12 @@
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData};
-use corpus::{Split, WindowSampler};
+use corpus::{Split, WindowIndex, WindowSampler};
 use counter_rng::Key;
 use gpt2_model::{Gpt2Config, PlainGpt2, cross_entropy, logits};
 use ortho_linear::{Alpha, AnyBase, AnySelection, Construction, MemoryDelta, SplitConfig};
 
-use super::super::exam::{Exam, HeldOut, value_nats};
+use super::super::exam::{Exam, Purpose, checkpoint_windows, value_nats};
 use super::super::facts::{Facts, Sentence};
 use super::super::layers::{Quantized, Splits, stored, values, with_values};
 use super::*;
@@ -92,19 +92,33 @@ fn no_document_of_the_exam_chooses_a_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let (corpus, tokenizer) = (text(dir.path()), bytes());
     let file = corpus.split(Split::Val);
-    let [exam, checkpoints] = [HeldOut::Exam, HeldOut::Checkpoints].map(|it| it.documents(file));
-    let mut all: Vec<u64> = exam.iter().chain(&checkpoints).copied().collect();
-    all.sort_unstable();
-    assert_eq!(all, (0..file.documents().len()).collect::<Vec<_>>());
+    let documents = file.documents().len();
+    let tokens_of = |numbers: &[u64]| -> Vec<u32> {
+        let ranges = numbers.iter().map(|&it| file.documents().get(it).unwrap().tokens);
+        ranges.flat_map(|it| file.tokens(it)).collect()
+    };
+    let odd: Vec<u64> = (0..documents).filter(|it| it % 2 == 1).collect();
+    let (chosen_on, whole) = (tokens_of(&odd), tokens_of(&(0..documents).collect::<Vec<_>>()));
+    let windows = checkpoint_windows(&corpus, 24, 1).unwrap();
+    let mut window = [0; 24];
+    for step in 0..50 {
+        windows.fill(WindowIndex { step, micro_batch: 0, row: 0 }, &mut window);
+        assert!(chosen_on.windows(24).any(|it| it == window), "{step}");
+    }
+    assert!(whole.windows(24).any(|it| !chosen_on.windows(24).any(|other| other == it)));
+    let length = |&it: &u64| file.documents().get(it).unwrap().tokens.count() as u64;
+    let error = checkpoint_windows(&corpus, 1 << 20, 1).err().unwrap().to_string();
+    assert!(error.starts_with("every other held-out document, on which the best step"), "{error}");
 
     let facts = Facts::new(4, tokenizer.as_ref(), 48, Key::from_seed(1)).unwrap();
-    let length = |&it: &u64| file.documents().get(it).unwrap().tokens.clone().count() as u64;
+    let exam = Purpose::Exam.documents(file);
+    assert!(exam.iter().all(|it| it % 2 == 0) && (exam.len() + odd.len()) as u64 == documents);
     let available: u64 = exam.iter().map(length).sum();
-    for tokens in [1, 100, available / 2, available] {
-        let found = Exam::new(&facts, &corpus, tokens, 24).unwrap().retain_tokens();
+    for (tokens, seed) in [(1, 1), (100, 1), (100, 2), (available / 2, 3), (available, 4)] {
+        let found = Exam::new(&facts, &corpus, tokens, 24, seed).unwrap().retain_tokens();
         assert!(tokens <= found && found <= 2 * tokens + 48, "{tokens} {found}");
     }
-    let error = Exam::new(&facts, &corpus, available + 1, 24).err().unwrap().to_string();
+    let error = Exam::new(&facts, &corpus, available + 1, 24, 1).err().unwrap().to_string();
     let expected = format!(
         "`retain_tokens` is {}, expected at most {available}, the tokens of half of the held-out documents",
         available + 1

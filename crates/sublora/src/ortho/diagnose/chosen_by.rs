@@ -1,4 +1,4 @@
-//! The Fisher information of the linear layers of a GPT-2 on a text.
+//! What selections choose by: how the linear layers of a GPT-2 respond to a text.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,21 +12,49 @@ use crate::spec::arrange;
 use crate::train::Batch;
 use crate::{Error, Progress, fisher};
 
+/// By layer; of what the selection asks for.
+#[derive(Default)]
+pub(super) struct ChosenBy {
+    /// $2 \sum_t x_{ti}^2$, `[d_in]`.
+    pub(super) hessian: BTreeMap<String, Vec<f32>>,
+    /// `[d_in, d_out]`.
+    pub(super) fisher: BTreeMap<String, Vec<f32>>,
+}
+
 impl OrthoDiagnosis {
-    /// Of the loss on each of the windows of `text`, a sample each, by layer, `[d_in, d_out]`: if the selection asks
-    /// for it. The model is held whole with gradients, and three numbers for each of its weights.
-    pub(super) fn fisher(
+    /// Measures it on the documents to train on, so that held-out text can judge what was chosen.
+    pub(super) fn chosen_by(
+        &self,
+        folder: &Path,
+        text: &Text<'_>,
+        progress: &dyn Progress,
+    ) -> Result<ChosenBy, DiagnoseError> {
+        let mut found = ChosenBy::default();
+        match self.split.selection {
+            Some(AnySelection::Fisher(_)) => found.fisher = self.fisher(folder, text, progress)?,
+            Some(AnySelection::Hessian(_)) => {
+                let inputs = self.inputs(folder, text, true, progress)?;
+                let (values, tokens) = (inputs.by_layer, inputs.seen.windows * inputs.seen.window);
+                let of_layer =
+                    |(name, x): (String, Vec<f32>)| (name, hessian(&x, x.len() / tokens));
+                found.hessian = values.into_iter().map(of_layer).collect();
+            }
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    /// Of the loss on each of the windows of `text`, a sample each, by layer. The model is held whole with
+    /// gradients, and three numbers for each of its weights.
+    fn fisher(
         &self,
         folder: &Path,
         text: &Text<'_>,
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Vec<f32>>, DiagnoseError> {
-        if !matches!(self.split.selection, Some(AnySelection::Fisher(_))) {
-            return Ok(BTreeMap::new());
-        }
         let device = text.device.clone().autodiff();
         let (model, shape) = gpt2_model::load(folder, &device).map_err(Error::from)?;
-        let windows = Windows::new(self, text, &shape)?;
+        let windows = Windows::new(self, text, &shape, true)?;
         if windows.length() < 2 {
             let (value, expected) = (windows.length().to_string(), "2 or more to predict a token");
             return Err(DiagnoseError::Setting { name: "window", value, expected });
@@ -54,12 +82,23 @@ impl OrthoDiagnosis {
     }
 }
 
+/// $2 \sum_t x_{ti}^2$ of inputs `[tokens, d_in]`.
+#[expect(clippy::cast_possible_truncation, reason = "scores need no more")]
+fn hessian(inputs: &[f32], d_in: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; d_in];
+    for token in inputs.chunks_exact(d_in) {
+        for (sum, &x) in sums.iter_mut().zip(token) {
+            *sum += 2.0 * f64::from(x).powi(2);
+        }
+    }
+    sums.into_iter().map(|it| it as f32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
     use counter_rng::Key;
     use gpt2_model::{Gpt2Config, PlainGpt2, assign};
-    use ortho_linear::Fisher;
 
     use super::*;
     use crate::fixture;
@@ -89,12 +128,10 @@ mod tests {
         gpt2_model::save(&model, &shape, &path).unwrap();
         let text = Text { corpus: &corpus, device: device.clone() };
         let mut settings = OrthoDiagnosis { windows: 2, window: 12, ..OrthoDiagnosis::default() };
-        assert_eq!(settings.fisher(&path, &text, &()).unwrap(), BTreeMap::new());
-        settings.split.selection = Some(Fisher::default().into());
         let found = settings.fisher(&path, &text, &()).unwrap();
         assert_eq!(found.len(), 4);
 
-        let windows = Windows::new(&settings, &text, &shape).unwrap();
+        let windows = Windows::new(&settings, &text, &shape, true).unwrap();
         let loss = |model: &PlainGpt2, row| -> f64 {
             let batch = Batch::of(&windows.sampler, Windows::index(row), 1, &device);
             cross_entropy(&batch.factors(model), &batch.targets).into_scalar::<f64>()
