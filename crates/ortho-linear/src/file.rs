@@ -4,7 +4,7 @@
 //! Of a layer that is split, the codes, scales or numbers of its base and the values, indices and pointers
 //! of its outliers, as many bytes as [`Split::bytes`] says; all other weights as `f32` under their usual
 //! names. The metadata say how the splits were made, and have two hashes of each: of $B$, and of $B + O$,
-//! which is the stored matrix but for `residual`. docs/formats.md has every tensor.
+//! which is the stored matrix but for `residual`; and one of all tensors. docs/formats.md has every tensor.
 //!
 //! The format is here and in no crate of files, since nobody else knows the codes of a base.
 
@@ -59,6 +59,8 @@ struct About {
     version: u32,
     made_by: SplitConfig,
     layers: BTreeMap<String, LayerRecord>,
+    /// Of names and bytes of all tensors, in the order of their names.
+    tensors_sha256: String,
 }
 
 /// Of every version.
@@ -95,12 +97,27 @@ impl LayerRecord {
     }
 }
 
-/// 64 hexadecimal digits.
 fn sha256(values: &[f32]) -> String {
     let mut hasher = Sha256::new();
     for values in values.chunks(1 << 12) {
         hasher.update(values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<u8>>());
     }
+    digits(hasher)
+}
+
+/// Of whole tensors: also what a sum rounds away, and what is no layer's.
+fn tensors_sha256<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut hasher = Sha256::new();
+    for (name, bytes) in tensors {
+        hasher.update(name);
+        hasher.update([0]);
+        hasher.update(bytes);
+    }
+    digits(hasher)
+}
+
+/// 64 hexadecimal digits.
+fn digits(hasher: Sha256) -> String {
     let digits = hasher.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|it| char::from_digit(it.into(), 16)).collect()
 }
@@ -134,7 +151,9 @@ pub fn save(
     }
     let layers =
         splits.iter().map(|(name, split)| (name.clone(), LayerRecord::of(split))).collect();
-    let about = About { version: VERSION, made_by: made_by.clone(), layers };
+    let bytes = tensors.iter().map(|(name, (_, _, bytes))| (name.as_str(), bytes.as_slice()));
+    let tensors_sha256 = tensors_sha256(bytes);
+    let about = About { version: VERSION, made_by: made_by.clone(), layers, tensors_sha256 };
     whole_folder(folder, |made| {
         write_config(config, made)?;
         let path = made.join(FILE_NAME);
@@ -191,17 +210,11 @@ pub fn load(folder: &Path, device: &Device) -> Result<OrthoCheckpoint, OrthoFile
     let tensors = SafeTensors::deserialize(&file)
         .map_err(|source| OrthoFileError::Safetensors { path: path.clone(), source })?;
     let mut tensors: BTreeMap<String, TensorView<'_>> = tensors.tensors().into_iter().collect();
+    let whole = tensors_sha256(tensors.iter().map(|(name, it)| (name.as_str(), it.data())));
     let mut splits = BTreeMap::new();
     for (name, record) in &about.layers {
         let split = parts::decode(record, &mut OfLayer { name, tensors: &mut tensors })?;
-        let check = |what, found: String, expected: &str| {
-            let (name, expected) = (name.clone(), expected.to_owned());
-            if found == expected {
-                Ok(())
-            } else {
-                Err(OrthoFileError::Hash { what, name, found, expected })
-            }
-        };
+        let check = |what, found, expected: &str| check(what, name, found, expected);
         check("the base", sha256(split.base().matrix().values()), &record.base_sha256)?;
         let sum = sha256(&split.materialise(Alpha::STORED));
         check("the sum of base and outliers", sum, &record.sum_sha256)?;
@@ -233,11 +246,26 @@ pub fn load(folder: &Path, device: &Device) -> Result<OrthoCheckpoint, OrthoFile
     if let Some((name, _)) = tensors.pop_first() {
         return Err(OrthoFileError::Unexpected(name));
     }
+    check("the whole", FILE_NAME, whole, &about.tensors_sha256)?;
     let model = assign(model, |name, _| others.remove(name));
     let model = OrthoGpt2::with_splits(model, &splits).map_err(|source| {
         OrthoFileError::Layer { name: FILE_NAME.to_owned(), source } // checked before
     })?;
     Ok(OrthoCheckpoint { model, config, splits, made_by: about.made_by })
+}
+
+/// Whether a hash is the one that was written.
+fn check(
+    what: &'static str,
+    name: &str,
+    found: String,
+    expected: &str,
+) -> Result<(), OrthoFileError> {
+    if found == expected {
+        return Ok(());
+    }
+    let (name, expected) = (name.to_owned(), expected.to_owned());
+    Err(OrthoFileError::Hash { what, name, found, expected })
 }
 
 fn read_about(path: &Path, file: &[u8]) -> Result<About, OrthoFileError> {

@@ -189,8 +189,8 @@ impl Pattern {
         check_len("`y`", y.len(), tokens.saturating_mul(d_out))
     }
 
-    /// All channels in at most `count` runs with about equally many entries each; a channel that has
-    /// more than its share is in a run of its own, or ends one.
+    /// All channels in about `count` runs with equally many entries each; a channel that has more than its share
+    /// is in a run of its own, or ends one, and channels without entries may be one more.
     fn runs(&self, count: usize) -> Vec<Range<usize>> {
         let d_out = self.shape()[1];
         let share = self.indices().len().div_ceil(count).max(1);

@@ -38,7 +38,8 @@ impl From<&sublora::Error> for Failure {
         let hint = match error {
             Error::Corpus(error) => return error.into(),
             Error::Interrupted => {
-                "the same command goes on: `train` and `qat switchable` or `cyclic` with `--resume`"
+                "the same command goes on, `train` and `qat switchable` or `cyclic` with `--resume`; an `eval` begins \
+                 anew"
             }
             Error::Config(_) | Error::Lora(_) | Error::Model(_) => {
                 "`configs/` in the repository holds working configurations"
@@ -212,7 +213,10 @@ impl From<sublora::ortho::DiagnoseError> for Failure {
         let hint = match &error {
             Error::Text(error) => return error.into(),
             Error::Weights(error) => weights_hint(error),
-            Error::NoMatrix(_) => "`--set embeddings=true` takes embeddings and output heads in",
+            Error::NoMatrix(_) => {
+                "the GPT-2 of a run is in its `base`; `--skip` may leave all out; `--set embeddings=true` \
+                 takes embeddings and output heads in"
+            }
             Error::NoFolder(_) => {
                 "`sublora ortho diagnose` takes any checkpoint; what is split is a model that runs"
             }

@@ -100,9 +100,9 @@ pub enum OrthoFileError {
     /// Values that are not the ones that were written.
     #[error("{what} of `{name}` has the SHA-256 {found}, expected {expected}")]
     Hash {
-        /// The base, or its sum with the outliers.
+        /// The base, its sum with the outliers, or all tensors.
         what: &'static str,
-        /// The layer.
+        /// The layer, or the file.
         name: String,
         /// Of what the file decodes to.
         found: String,

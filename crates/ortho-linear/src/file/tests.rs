@@ -317,6 +317,9 @@ fn tensors_that_lie() {
         error.starts_with("the sum of base and outliers of `h.0.attn.c_attn` has the SHA-256"),
         "{error}"
     );
+    // No layer that is split.
+    let error = changed("ln_f.bias", &|it| it.2[2] ^= 1);
+    assert!(error.starts_with("the whole of `ortho.safetensors` has the SHA-256"), "{error}");
     let error = changed("h.0.mlp.c_fc.base_zero_point", &|it| it.2[3] ^= 1);
     assert!(error.starts_with("the base of `h.0.mlp.c_fc` has the SHA-256"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use sublora::quantizers::BitWidth;
 
 use super::{Sample, StreamArgs, bit_width, sample};
@@ -40,7 +40,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub(crate) stride: Vec<usize>,
     /// With `--precision` or `--alpha`: documents to score, from the first
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub(crate) documents: Option<u64>,
     /// With `--precision` of a GPT-2 folder: how it is quantised, a configuration of `sublora qat`
     #[arg(long, value_name = "FILE", requires = "precision")]

@@ -51,7 +51,7 @@ pub(crate) struct OrthoSettings {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Relative error that a base may have alone: of its weights, and with a text of its outputs [0.05]
-    #[arg(long, value_name = "EPS")]
+    #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
     pub(crate) budget: Option<f64>,
     /// What the base is where the outliers are [residual]
     #[arg(long, value_name = "NAME")]
@@ -75,7 +75,7 @@ pub(crate) struct OrthoSettings {
     )]
     pub(crate) select: Option<AnySelection>,
     /// Share of the weights that are outliers, of a selection that has one
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) ratio: Option<f64>,
     /// The type that the stored weights are cast to [f16]
     #[arg(long, value_name = "TYPE")]

@@ -6,7 +6,7 @@ use sublora::Orientation;
 use sublora::ortho::{
     CodingShares, LayerDiagnosis, OrthoDiagnosis, OrthoReport, RuleDiagnosis, Text,
 };
-use sublora::ortho_linear::{AnyBase, Cause, CodeWidth};
+use sublora::ortho_linear::{AnyBase, Cause, CodeWidth, Construction};
 
 use crate::args::{Args, Ortho, OrthoDiagnose, OrthoSettings};
 use crate::bars::Bars;
@@ -78,6 +78,10 @@ pub(super) fn settings(how: &OrthoSettings) -> Result<OrthoDiagnosis, Failure> {
     }
     if let Some(selection) = &how.select {
         split.selection = Some(selection.clone());
+    }
+    if how.base.is_some() && split.construction != Construction::Residual {
+        let message = "`--base` is for `--construction residual`";
+        return Err(Failure::new(message, "the others have numbers of the storage type as base"));
     }
     let mut overrides = Vec::new();
     if let Some(ratio) = how.ratio {

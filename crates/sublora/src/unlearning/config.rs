@@ -64,6 +64,9 @@ impl Default for StreamConfig {
     }
 }
 
+/// Facts that a study may teach.
+const MOST_FACTS: usize = 4_096;
+
 fn kind(name: &str) -> toml::Table {
     toml::Table::from_iter([("kind".to_owned(), name.into())])
 }
@@ -78,7 +81,11 @@ fn selection(
         return Err(Error::value(ratios, &ratio, "0 to 1"));
     }
     let mut table = table.clone();
-    table.insert("ratio".to_owned(), ratio.into());
+    if table.insert("ratio".to_owned(), ratio.into()).is_some() {
+        return Err(Error::Config(format!(
+            "`{key}` have a `ratio`, expected it in `{ratios}` alone"
+        )));
+    }
     let reason = |error: toml::de::Error| Error::Config(format!("`{key}`: {}", error.message()));
     table.try_into().map_err(reason)
 }
@@ -261,10 +268,11 @@ impl UnlearningConfig {
         if let Some((key, _)) = lists.iter().find(|it| it.1 == 0) {
             return Err(Error::Config(format!("`{key}` is empty, expected at least one")));
         }
-        for (key, count) in [("facts", self.facts as u64), ("retain_tokens", self.retain_tokens)] {
-            if count == 0 {
-                return Err(Error::value(key, &0, "at least 1"));
-            }
+        if !(1..=MOST_FACTS).contains(&self.facts) {
+            return Err(Error::value("facts", &self.facts, &format!("1 to {MOST_FACTS}")));
+        }
+        if self.retain_tokens == 0 {
+            return Err(Error::value("retain_tokens", &0, "at least 1"));
         }
         if self.storage == Storage::F32 {
             let expected = "f16 or bf16: differences of f32 need not be numbers";
@@ -293,13 +301,14 @@ impl UnlearningConfig {
         let plain = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
         let taken = ["base", "memorize", "pretrained", "memorized", ""];
         let is_plain = |name: &&String| {
-            let is_taken = taken.contains(&name.as_str()) || name.starts_with("stream-");
+            let is_mask = AnySelection::NAMES.contains(&name.as_str());
+            let is_taken = is_mask || taken.contains(&name.as_str()) || name.starts_with("stream-");
             !is_taken && name.chars().all(plain)
         };
         match self.unlearning.keys().find(|it| !is_plain(it)) {
             None => Ok(()),
             Some(name) => {
-                let expected = "letters, digits, `-` and `_`, and no other folder of a run";
+                let expected = "letters, digits, `-` and `_`, and no other folder of a run or mask";
                 Err(Error::value("unlearning", name, expected))
             }
         }

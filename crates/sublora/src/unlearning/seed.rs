@@ -19,6 +19,7 @@ use super::mixture::{Goal, Mixture};
 use super::pair::Pair;
 use super::record::{Head, KeptMeasures, QuantizedRow, SeedRecord, SweepRow};
 use super::study::UnlearningStudy;
+use crate::atomic::FileError;
 use crate::config::TrainConfig;
 use crate::fisher::linear_layers;
 use crate::run::Part;
@@ -151,6 +152,11 @@ impl Seed<'_> {
         let objective = Mixture { teaching, facts: &self.facts, goal: course.goal };
         let mut parameters = Direct::new(layout, &teaching.train);
         let resume = Trainer::steps_taken(&trainer.folder)?.is_some();
+        if !resume && trainer.folder.exists() {
+            // Of a run that was killed before its first checkpoint.
+            let wrong = FileError::at("remove", &trainer.folder);
+            std::fs::remove_dir_all(&trainer.folder).map_err(wrong)?;
+        }
         Ok(trainer.run(course.name, model, &objective, &mut parameters, &data, resume)?.0)
     }
 

@@ -13,6 +13,7 @@ use super::record::{Head, SeedRecord};
 use super::seed::Seed;
 use crate::atomic::{self, FileError};
 use crate::config::{BaseConfig, CertifyConfig, RunConfig, first_difference};
+use crate::run::Part;
 use crate::{Error, Progress, Run};
 
 const CONFIG: &str = "unlearning.toml";
@@ -39,7 +40,7 @@ pub struct UnlearningStudy<'a> {
 
 impl UnlearningStudy<'_> {
     /// Does what is not done yet, and returns what all seeds measured. Goes on where an earlier call
-    /// stopped; a folder with another configuration is refused.
+    /// stopped; a folder with another configuration, but for its seeds, is refused.
     ///
     /// # Errors
     /// [`Error::Interrupted`] with everything so far on disk, or what failed.
@@ -75,24 +76,28 @@ impl UnlearningStudy<'_> {
     /// Finds what is wrong with the configuration before anything is written.
     fn rehearse(&self) -> Result<(), Error> {
         self.config.rehearse_masks()?;
-        if let BaseConfig::PriorSplit { train, .. } = &self.config.base
-            && train.eval_every < train.steps
-        {
-            let expected = "at least `base.train.steps`: text of the exam must not choose the base";
-            return Err(Error::value("base.train.eval_every", &train.eval_every, expected));
-        }
         let vocab = self.corpus.manifest().tokenizer.vocab_size;
         for &seed in &self.config.seeds {
             let run = self.base_run(seed, &self.folder);
             let shape = run.uncertified_shape()?;
             run.config.validate_for(&shape, vocab)?;
+            if let BaseConfig::PriorSplit { train, .. } = &run.config.base {
+                run.data(train, Part::Prior)?;
+            }
             for (_, teaching) in self.config.trainings() {
                 teaching.train.validate_for(&shape)?;
+                run.data(&teaching.train, Part::Certified)?;
                 checkpoint_windows(self.corpus, teaching.train.seq + 1, seed)?;
             }
             let facts = self.facts(seed, shape.n_positions)?;
             let tokens = self.config.retain_tokens;
             Exam::new(&facts, self.corpus, tokens, shape.n_positions, seed)?;
+        }
+        if let BaseConfig::PriorSplit { train, .. } = &self.config.base
+            && train.eval_every < train.steps
+        {
+            let expected = "at least `base.train.steps`: text of the exam must not choose the base";
+            return Err(Error::value("base.train.eval_every", &train.eval_every, expected));
         }
         Ok(())
     }
@@ -102,20 +107,18 @@ impl UnlearningStudy<'_> {
         Facts::new(self.config.facts, self.tokenizer, context, key)
     }
 
-    /// Makes the folder that of this study.
+    /// Makes the folder that of this study, or of more or other seeds of the same.
     fn open(&self) -> Result<(), Error> {
         let path = self.folder.join(CONFIG);
         let config = self.recorded_config()?;
         let table = |config| toml::Value::try_from(config).map_err(|error| Error::config(&error));
         if path.exists() {
             let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
-            let theirs = UnlearningConfig::parse(&text, &[])?;
-            return match first_difference(&table(&config)?, &table(&theirs)?) {
-                None => Ok(()),
-                Some(difference) => {
-                    Err(Error::OtherConfig { folder: self.folder.clone(), difference })
-                }
-            };
+            let seeds = config.seeds.clone(); // they do not know of each other
+            let theirs = UnlearningConfig { seeds, ..UnlearningConfig::parse(&text, &[])? };
+            if let Some(difference) = first_difference(&table(&config)?, &table(&theirs)?) {
+                return Err(Error::OtherConfig { folder: self.folder.clone(), difference });
+            }
         }
         std::fs::create_dir_all(&self.folder).map_err(FileError::at("create", &self.folder))?;
         let text = toml::to_string(&config).map_err(|error| Error::config(&error))?;

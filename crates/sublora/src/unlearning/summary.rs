@@ -151,15 +151,19 @@ impl UnlearningReport {
 
     /// Why nothing can be said by the criterion, if that is so.
     fn unjudged(&self) -> Option<&'static str> {
-        let taught = self.records.iter().all(|it| {
-            it.memorized.recall >= TAUGHT && it.memorized.forget_nats < it.pretrained.forget_nats
-        });
         match () {
             () if self.records.len() < 2 => Some("a single seed has no spread"),
             () if self.config.controls.is_empty() => Some("there is no control"),
-            () if !taught => Some("not all seeds were taught half of the facts"),
+            () if !self.are_taught() => Some("not all seeds were taught half of the facts"),
             () => None,
         }
+    }
+
+    /// Whether every seed was taught at least half of its facts.
+    fn are_taught(&self) -> bool {
+        self.records.iter().all(|it| {
+            it.memorized.recall >= TAUGHT && it.memorized.forget_nats < it.pretrained.forget_nats
+        })
     }
 
     /// What outliers alone learn, and what is left of it without them.
@@ -184,6 +188,9 @@ impl UnlearningReport {
 
     /// What quantising brings back.
     fn returning(&self) -> Option<String> {
+        if !self.are_taught() {
+            return None; // nothing was there to come back
+        }
         let rows = self.quantized();
         let first = rows.first()?.base.clone()?;
         let others = rows.iter().filter(|it| it.base.as_ref() != Some(&first));

@@ -95,7 +95,8 @@ fn no_document_of_the_exam_chooses_a_checkpoint() {
     let documents = file.documents().len();
     let tokens_of = |numbers: &[u64]| -> Vec<u32> {
         let ranges = numbers.iter().map(|&it| file.documents().get(it).unwrap().tokens);
-        ranges.flat_map(|it| file.tokens(it)).collect()
+        // With its separator.
+        ranges.flat_map(|it| file.tokens(it.start..it.end + 1)).collect()
     };
     let odd: Vec<u64> = (0..documents).filter(|it| it % 2 == 1).collect();
     let (chosen_on, whole) = (tokens_of(&odd), tokens_of(&(0..documents).collect::<Vec<_>>()));

@@ -3,6 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use corpus::Sha256Hash;
+
+use super::super::record::KeptMeasures;
 use super::*;
 use crate::{Error, Progress};
 
@@ -81,11 +84,52 @@ fn a_study_measures_what_it_says_and_a_stopped_one_measures_the_same() {
         let stopped = run("stopped", &StopAt(AtomicU64::new(7)));
         assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
     }
+    // What was measured before that is on disk: 2 ends, and a split at 0 and at .5.
+    let kept = dir.path().join("stopped/study/seed-1/measuring.json");
+    let text = std::fs::read_to_string(&kept).unwrap();
+    assert_eq!(text.matches("\"recall\"").count(), 4, "{text}");
+    // A kill before the first checkpoint of a training leaves its log.
+    let memorize = dir.path().join("stopped/study/seed-1/memorize");
+    std::fs::remove_file(memorize.join("last.safetensors")).unwrap();
     assert_eq!(run("stopped", &()).unwrap(), records);
+    assert!(!kept.exists());
     let bytes = |name: &str| {
         std::fs::read(dir.path().join(name).join("study/seed-1/measured.json")).unwrap()
     };
     assert_eq!(bytes("stopped"), bytes("whole"));
+}
+
+/// Kept measures are taken as they are, unless they are of something else.
+#[test]
+fn what_is_kept_is_not_measured_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = Head {
+        version: Head::VERSION,
+        seed: 1,
+        corpus: Sha256Hash([7; 32]),
+        settings: Sha256Hash([8; 32]),
+        base: None,
+    };
+    let measures = |recall| Measures {
+        forget_nats: 1.0,
+        recall,
+        paraphrase_nats: 2.0,
+        paraphrase_recall: 0.0,
+        retain_nats: 3.0,
+    };
+    let take = |head: &Head, name: &str, recall| {
+        let kept = KeptMeasures::open(dir.path(), head).unwrap();
+        kept.take(name, || Ok(measures(recall))).unwrap().recall
+    };
+    assert_eq!(take(&head, "a", 0.25), 0.25);
+    assert_eq!(take(&head, "b", 0.5), 0.5);
+    assert_eq!(take(&head, "a", 1.0), 0.25);
+    let failed =
+        KeptMeasures::open(dir.path(), &head).unwrap().take("c", || Err(Error::Interrupted));
+    assert!(matches!(failed, Err(Error::Interrupted)));
+    assert_eq!(take(&head, "b", 1.0), 0.5);
+    let other = Head { settings: Sha256Hash([9; 32]), ..head };
+    assert_eq!(take(&other, "a", 1.0), 1.0);
 }
 
 #[test]
@@ -97,6 +141,11 @@ fn a_folder_has_one_study() {
         study(dir.path(), config(overrides), &corpus, tokenizer.as_ref(), &stopped).run()
     };
     assert!(matches!(run(&[]), Err(Error::Interrupted)));
+    // Seeds do not know of each other.
+    let stopped = StopAt(AtomicU64::new(1));
+    let more = config(&["seeds=[1, 2]"]);
+    let more = study(dir.path(), more, &corpus, tokenizer.as_ref(), &stopped).run();
+    assert!(matches!(more, Err(Error::Interrupted)), "{more:?}");
     let error = run(&["memorize.train.steps=9"]).unwrap_err().to_string();
     assert!(error.contains("`memorize.train.steps` was 8, and is 9 now"), "{error}");
     let error = UnlearningReport::read(&dir.path().join("study")).err().unwrap().to_string();
@@ -116,10 +165,17 @@ fn settings_that_no_study_can_have() {
         ("streams.ratios=[2.0]", "`streams.ratios` is 2, expected 0 to 1"),
         ("ratios=[]", "`ratios` is empty, expected at least one"),
         ("bases=[]", "`bases` is empty, expected at least one"),
-        ("facts=0", "`facts` is 0, expected at least 1"),
+        ("facts=0", "`facts` is 0, expected 1 to 4096"),
+        ("facts=1000000000", "`facts` is 1000000000, expected 1 to 4096"),
+        (
+            "selections=[{ kind = \"memory-delta\", ratio = 0.3 }]",
+            "`selections` have a `ratio`, expected it in `ratios` alone",
+        ),
+        ("unlearning.fisher={ forget = 1.0 }", "`unlearning` is fisher, expected letters"),
         ("retain_tokens=0", "`retain_tokens` is 0, expected at least 1"),
         ("seeds=[2, 2]", "`seeds` have 2 twice"),
         ("ratios=[0.5, 0.5]", "`ratios` have 0.5 twice"),
+        ("streams.ratios=[0.5, 0.5]", "`streams.ratios` have 0.5 twice"),
         (
             "controls=[{ kind = \"memory-delta\" }]",
             "`selections` and `controls` have \"memory-delta\" twice",
@@ -136,6 +192,7 @@ fn settings_that_no_study_can_have() {
         ("memorize.train.steps=0", "`memorize.train.steps` is 0, expected at least 1"),
         ("unlearning.ascent.forget=nan", "`unlearning.ascent.forget` is NaN, expected a number"),
         ("unlearning.base={ forget = 1.0 }", "`unlearning` is base, expected letters"),
+        ("unlearning.stream-1={ forget = 1.0 }", "`unlearning` is stream-1, expected letters"),
     ] {
         let found = refused(setting);
         assert!(found.starts_with(expected), "{setting}: {found}");
@@ -151,6 +208,10 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     for (setting, expected) in [
         ("retain_tokens=1000000", "`retain_tokens` is 1000000, expected at most "),
         ("base={ kind = \"prior-split\", fraction = 2.0 }", "`base.fraction` is 2"),
+        (
+            "base={ kind = \"prior-split\", fraction = 0.5, train = { steps = 10, eval_every = 5, seq = 16 } }",
+            "`base.train.eval_every` is 5, expected at least `base.train.steps`",
+        ),
         ("memorize.train.seq=49", "`train.seq` is 49, expected at most"),
         ("selections=[{ kind = \"hessian\" }]", "`selections`: `hessian` needs"),
         ("streams.selection={ kind = \"memory-delta\" }", "`streams`: `memory-delta` needs"),
