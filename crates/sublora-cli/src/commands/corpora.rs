@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use sublora::corpus::{
-    BadDocuments, BuildConfig, Corpus, Error, IfExists, Manifest, NearDuplicates, Source,
+    AnyTokenizer, BadDocuments, BuildConfig, Corpus, Error, IfExists, Manifest, NearDuplicates,
+    Source, Tokenizer,
 };
 
 use crate::args::{Args, CorpusBuild, CorpusCommand};
@@ -78,4 +79,21 @@ fn summary(manifest: &Manifest) -> String {
         count(read.bad),
         manifest.sha256
     )
+}
+
+/// The tokenizer that `corpus` was built with. One of a file is found under the name it is given.
+pub(crate) fn tokenizer(
+    corpus: &Corpus,
+    given: Option<&str>,
+) -> Result<Box<dyn Tokenizer>, Failure> {
+    let identity = &corpus.manifest().tokenizer;
+    let hint = "`--tokenizer FILE.json` says where the tokenizer of the corpus lies";
+    let name = given.unwrap_or(&identity.name);
+    let method: AnyTokenizer = name.parse().map_err(|error| Failure::new::<Error>(error, hint))?;
+    let tokenizer = method.as_dyn().load()?;
+    if tokenizer.identity() != identity {
+        let message = format!("the tokenizer `{name}` is not the one the corpus was built with");
+        return Err(Failure::new(message, hint));
+    }
+    Ok(tokenizer)
 }

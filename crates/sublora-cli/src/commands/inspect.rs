@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use sublora::Run;
 use sublora::bounds::AnyBound;
-use sublora::corpus::{AnyTokenizer, Corpus, Error, Split, Tokenizer};
+use sublora::corpus::{AnyTokenizer, Split};
 use sublora::ortho_linear::{AnyBase, AnySelection};
 use sublora::precision_schedule::AnyPrecisionSchedule;
 use sublora::qat::{AnyDistillation, AnyQatMethod, QatRun};
@@ -75,7 +75,7 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failu
         return Err(Failure::new(message, "0.8 is the default, 0 takes the likeliest token"));
     }
     let corpus = corpora::open(&generate.corpus)?;
-    let tokenizer = tokenizer(&corpus, generate.tokenizer.as_deref())?;
+    let tokenizer = corpora::tokenizer(&corpus, generate.tokenizer.as_deref())?;
     let mut tokens = Vec::new();
     tokenizer
         .encode(&generate.prompt, &mut tokens)
@@ -96,23 +96,6 @@ pub(crate) fn generate(args: &Args, generate: &Generate) -> Result<Answer, Failu
     } else {
         Ok(Answer::done(text))
     }
-}
-
-/// The tokenizer that `corpus` was built with. One of a file is found under the name it is given.
-pub(crate) fn tokenizer(
-    corpus: &Corpus,
-    given: Option<&str>,
-) -> Result<Box<dyn Tokenizer>, Failure> {
-    let identity = &corpus.manifest().tokenizer;
-    let hint = "`--tokenizer FILE.json` says where the tokenizer of the corpus lies";
-    let name = given.unwrap_or(&identity.name);
-    let method: AnyTokenizer = name.parse().map_err(|error| Failure::new::<Error>(error, hint))?;
-    let tokenizer = method.as_dyn().load()?;
-    if tokenizer.identity() != identity {
-        let message = format!("the tokenizer `{name}` is not the one the corpus was built with");
-        return Err(Failure::new(message, hint));
-    }
-    Ok(tokenizer)
 }
 
 pub(crate) fn list(args: &Args, what: Option<Family>) -> Result<Answer, Failure> {

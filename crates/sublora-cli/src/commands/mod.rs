@@ -4,6 +4,7 @@ pub(crate) mod certify;
 pub(crate) mod corpora;
 pub(crate) mod inspect;
 pub(crate) mod ortho;
+pub(crate) mod ortho_diagnose;
 pub(crate) mod ortho_split;
 pub(crate) mod ortho_sweep;
 pub(crate) mod qat;

@@ -9,7 +9,7 @@ use sublora::ortho_linear::{Alpha, FILE_NAME};
 
 use crate::args::{Args, Eval, Generate, OrthoSplit, StreamArgs};
 use crate::bars::Bars;
-use crate::commands::ortho::{judged, percent, settings, tables, verdict};
+use crate::commands::ortho_diagnose::{judged, percent, settings, tables, verdict};
 use crate::commands::{Answer, corpora, now};
 use crate::failure::Failure;
 use crate::{device, table};

@@ -6,7 +6,7 @@ use sublora::unlearning::{Forgetting, UnlearningConfig, UnlearningReport, Unlear
 
 use crate::args::{Args, OrthoSweep};
 use crate::bars::Bars;
-use crate::commands::{Answer, corpora, inspect, now, read_config};
+use crate::commands::{Answer, corpora, now, read_config};
 use crate::failure::Failure;
 use crate::{device, table};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args, sweep: &OrthoSweep) -> Result<Answer, Failure> {
     }
     let config = UnlearningConfig::parse(&read_config(&sweep.config, hint)?, &overrides)?;
     let corpus = corpora::open(&sweep.corpus)?;
-    let tokenizer = inspect::tokenizer(&corpus, sweep.tokenizer.as_deref())?;
+    let tokenizer = corpora::tokenizer(&corpus, sweep.tokenizer.as_deref())?;
     let bars = Bars::new();
     let study = UnlearningStudy {
         folder: sweep.out.clone(),
