@@ -3,8 +3,8 @@
 //! # Definition
 //! The error of $\alpha = 0$, $\lVert W - B \rVert / \lVert W \rVert$, in three disjoint parts, whose squares
 //! add up to its square: of the *mask*, where a construction without loss has another base; of *clipping*,
-//! weights more than half a step beyond the codes of their channel; of *steps*, all others. A split is refused if the error is above a
-//! budget, for a cause: clipping, if that part is more than half of the error, else the mask, if that is,
+//! weights more than half a step beyond the codes of their channel; of *steps*, all others. A split is refused
+//! if the error is above a budget, for a cause: clipping, if that part is more than half of the error, else the mask, if that is,
 //! else the steps. It is refused, too, if the error of outputs on isotropic inputs is not within a tenth of
 //! the error of the weights, of which it is an estimate: then there were too few of them.
 //!

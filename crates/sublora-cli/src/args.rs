@@ -223,13 +223,6 @@ pub(crate) enum UnitArg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample(pub(crate) Option<NonZeroU64>);
 
-/// 16, of each document.
-impl Default for Sample {
-    fn default() -> Self {
-        Self(NonZeroU64::new(16))
-    }
-}
-
 fn sample(text: &str) -> Result<Sample, String> {
     match text.parse() {
         _ if text == "all" => Ok(Sample(None)),

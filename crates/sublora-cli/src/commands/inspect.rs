@@ -1,5 +1,7 @@
 //! `sublora eval`, `generate`, `list` and `completions`.
 
+use std::num::NonZeroU64;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use sublora::Run;
@@ -39,7 +41,7 @@ pub(crate) fn eval(args: &Args, eval: &Eval) -> Result<Answer, Failure> {
         None | Some(SplitArg::Val) => Split::Val,
         Some(SplitArg::Train) => Split::Train,
     };
-    let Sample(blocks) = eval.blocks.unwrap_or_default();
+    let blocks = eval.blocks.map_or(NonZeroU64::new(16), |Sample(blocks)| blocks);
     let Some(found) = run.held_out(&run.artifact()?, split, blocks)? else {
         let hint = "build it with `--val-fraction` above 0, or look at `--split train`";
         return Err(Failure::new("the corpus holds nothing out", hint));

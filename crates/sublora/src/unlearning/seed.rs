@@ -11,7 +11,7 @@ use serde::Serialize;
 use subspace_projectors::Layout;
 
 use super::config::{Candidate, Teaching, UnlearningConfig};
-use super::exam::{Exam, checkpoint_windows};
+use super::exam::Exam;
 use super::facts::Facts;
 use super::fisher;
 use super::layers::{Layer, Quantized, outliers, stored, values, with_values};
@@ -20,11 +20,10 @@ use super::pair::Pair;
 use super::record::{Head, KeptMeasures, QuantizedRow, SeedRecord, SweepRow};
 use super::study::UnlearningStudy;
 use crate::atomic::FileError;
-use crate::config::TrainConfig;
 use crate::fisher::linear_layers;
 use crate::run::Part;
 use crate::spec::{BaseIdentity, arrange};
-use crate::train::{Batch, Data, Direct, Trainer};
+use crate::train::{Batch, Direct, Trainer};
 use crate::{Error, Run};
 
 /// What a seed works with.
@@ -148,7 +147,7 @@ impl Seed<'_> {
             now: self.study.now,
             progress: self.study.progress,
         };
-        let data = self.data(&teaching.train)?;
+        let data = self.study.data(&self.run, &teaching.train, self.number)?;
         let objective = Mixture { teaching, facts: &self.facts, goal: course.goal };
         let mut parameters = Direct::new(layout, &teaching.train);
         let resume = Trainer::steps_taken(&trainer.folder)?.is_some();
@@ -158,13 +157,6 @@ impl Seed<'_> {
             std::fs::remove_dir_all(&trainer.folder).map_err(wrong)?;
         }
         Ok(trainer.run(course.name, model, &objective, &mut parameters, &data, resume)?.0)
-    }
-
-    /// Text that $M_0$ has not seen. None of what chooses a step is in the exam.
-    fn data(&self, config: &TrainConfig) -> Result<Data<'_>, Error> {
-        let data = self.run.data(config, Part::Certified)?;
-        let windows = checkpoint_windows(self.study.corpus, config.seq + 1, self.number)?;
-        Ok(Data { held_out: Some(windows), ..data })
     }
 
     /// What `fisher` selects by, layer by layer, if it is among the selections.

@@ -12,8 +12,9 @@ use super::facts::Facts;
 use super::record::{Head, SeedRecord};
 use super::seed::Seed;
 use crate::atomic::{self, FileError};
-use crate::config::{BaseConfig, CertifyConfig, RunConfig, first_difference};
+use crate::config::{BaseConfig, CertifyConfig, RunConfig, TrainConfig, first_difference};
 use crate::run::Part;
+use crate::train::Data;
 use crate::{Error, Progress, Run};
 
 const CONFIG: &str = "unlearning.toml";
@@ -38,7 +39,7 @@ pub struct UnlearningStudy<'a> {
     pub progress: &'a dyn Progress,
 }
 
-impl UnlearningStudy<'_> {
+impl<'a> UnlearningStudy<'a> {
     /// Does what is not done yet, and returns what all seeds measured. Goes on where an earlier call
     /// stopped; a folder with another configuration, but for its seeds, is refused.
     ///
@@ -50,7 +51,7 @@ impl UnlearningStudy<'_> {
         self.config.seeds.iter().map(|&seed| self.seed(seed)).collect()
     }
 
-    /// The records of the seeds of the study in `folder` that are over, and how many are not.
+    /// The configuration of the study in `folder`, and the records of its seeds that are over.
     ///
     /// # Errors
     /// No study there, or files that are not as they were written.
@@ -86,8 +87,7 @@ impl UnlearningStudy<'_> {
             }
             for (_, teaching) in self.config.trainings() {
                 teaching.train.validate_for(&shape)?;
-                run.data(&teaching.train, Part::Certified)?;
-                checkpoint_windows(self.corpus, teaching.train.seq + 1, seed)?;
+                self.data(&run, &teaching.train, seed)?;
             }
             let facts = self.facts(seed, shape.n_positions)?;
             let tokens = self.config.retain_tokens;
@@ -100,6 +100,18 @@ impl UnlearningStudy<'_> {
             return Err(Error::value("base.train.eval_every", &train.eval_every, expected));
         }
         Ok(())
+    }
+
+    /// What a training of a seed reads: text that $M_0$ has not seen. None of what chooses a step is in the exam.
+    pub(super) fn data(
+        &self,
+        run: &Run<'a>,
+        config: &TrainConfig,
+        seed: u64,
+    ) -> Result<Data<'a>, Error> {
+        let data = run.data(config, Part::Certified)?;
+        let windows = checkpoint_windows(self.corpus, config.seq + 1, seed)?;
+        Ok(Data { held_out: Some(windows), ..data })
     }
 
     fn facts(&self, seed: u64, context: usize) -> Result<Facts, Error> {
@@ -162,7 +174,7 @@ impl UnlearningStudy<'_> {
     }
 
     /// The run that pretrains $M_0$.
-    fn base_run(&self, seed: u64, folder: &Path) -> Run<'_> {
+    fn base_run(&self, seed: u64, folder: &Path) -> Run<'a> {
         let config = RunConfig {
             seed,
             model: self.config.model.clone(),

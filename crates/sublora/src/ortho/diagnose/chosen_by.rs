@@ -54,7 +54,7 @@ impl OrthoDiagnosis {
     ) -> Result<BTreeMap<String, Vec<f32>>, DiagnoseError> {
         let device = text.device.clone().autodiff();
         let (model, shape) = gpt2_model::load(folder, &device).map_err(Error::from)?;
-        let windows = Windows::new(self, text, &shape, true)?;
+        let windows = Windows::new(self, text, folder, &shape, true)?;
         if windows.length() < 2 {
             let (value, expected) = (windows.length().to_string(), "2 or more to predict a token");
             return Err(DiagnoseError::Setting { name: "window", value, expected });
@@ -131,7 +131,7 @@ mod tests {
         let found = settings.fisher(&path, &text, &()).unwrap();
         assert_eq!(found.len(), 4);
 
-        let windows = Windows::new(&settings, &text, &shape, true).unwrap();
+        let windows = Windows::new(&settings, &text, &path, &shape, true).unwrap();
         let loss = |model: &PlainGpt2, row| -> f64 {
             let batch = Batch::of(&windows.sampler, Windows::index(row), 1, &device);
             cross_entropy(&batch.factors(model), &batch.targets).into_scalar::<f64>()
@@ -155,6 +155,12 @@ mod tests {
                 (f64::midpoint(square(0), square(1)), f64::from(found[layer][place]));
             assert!((found - expected).abs() < 0.05 * expected + 1e-5, "{found} {expected}");
         }
+        let small = Gpt2Config { vocab_size: 256, ..shape };
+        let other = folder.path().join("small");
+        let model = PlainGpt2::random(&small, Key::from_seed(3), &device).unwrap();
+        gpt2_model::save(&model, &small, &other).unwrap();
+        let error = settings.fisher(&other, &text, &()).unwrap_err().to_string();
+        assert!(error.ends_with("knows 256 tokens, the corpus 257"), "{error}");
         settings.window = 1;
         let error = settings.fisher(&path, &text, &()).unwrap_err().to_string();
         assert_eq!(error, "`window` is 1, expected 2 or more to predict a token");

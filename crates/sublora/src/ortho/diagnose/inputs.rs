@@ -53,12 +53,17 @@ pub(super) struct Windows<'a> {
 impl<'a> Windows<'a> {
     /// As long as the settings say and the model can read: of the documents to train on if a `split` is chosen by
     /// them, and else of those held out, if they are long enough.
+    ///
+    /// # Errors
+    /// Tokens that the model in `folder` does not know, or too little text.
     pub(super) fn new(
         settings: &OrthoDiagnosis,
         text: &Text<'a>,
+        folder: &Path,
         shape: &Gpt2Config,
         choose: bool,
     ) -> Result<Self, Error> {
+        check_vocabulary(folder, shape, text.corpus)?;
         let window = settings.window.min(shape.n_positions);
         let held_out = !choose && text.corpus.split(Split::Val).len() >= window as u64;
         let split = if held_out { Split::Val } else { Split::Train };
@@ -130,7 +135,7 @@ impl OrthoDiagnosis {
         progress: &dyn Progress,
     ) -> Result<Inputs, DiagnoseError> {
         let (model, shape) = gpt2_model::load(folder, &text.device).map_err(Error::from)?;
-        check_vocabulary(folder, &shape, text.corpus)?;
+        let windows = Windows::new(self, text, folder, &shape, choose)?;
         let mut watched = BTreeMap::new();
         let watch = |name: &str, layer| {
             let seen = Seen(Arc::new(Mutex::new(Ok(Vec::new()))));
@@ -139,7 +144,6 @@ impl OrthoDiagnosis {
         };
         let model = model.map_layers(watch, |_, norm| Ok(norm))?;
 
-        let windows = Windows::new(self, text, &shape, choose)?;
         let window = windows.length();
         progress.begin("read", "windows", self.windows as u64);
         let mut tokens = vec![0; window];

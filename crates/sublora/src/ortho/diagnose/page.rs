@@ -87,12 +87,9 @@ impl OrthoReport {
 
     /// What the cast to the storage type loses of the weights in the checkpoint, in a sentence.
     pub fn cast_in_words(&self) -> String {
-        let (storage, mut worst) = (self.settings.split.storage, None::<&LayerDiagnosis>);
-        for layer in &self.layers {
-            if layer.cast > worst.map_or(0.0, |it| it.cast) {
-                worst = Some(layer);
-            }
-        }
+        let storage = self.settings.split.storage;
+        let lossy = self.layers.iter().rev().filter(|it| it.cast > 0.0); // of equal ones, the first
+        let worst = lossy.max_by(|a, b| a.cast.total_cmp(&b.cast));
         match worst {
             None => format!("Stored as {storage}, all weights are those of the checkpoint."),
             Some(layer) => format!(
